@@ -1,0 +1,5 @@
+"""Engines run a graph: arrays by name in, arrays by name out."""
+
+from emollama_ros.engines.base import Engine, EngineOptions, load_engine
+
+__all__ = ["Engine", "EngineOptions", "load_engine"]

@@ -1,0 +1,1 @@
+"""The data: one record type, one reader a source."""

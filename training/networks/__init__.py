@@ -1,0 +1,1 @@
+"""Encoders, Conv-Attention pre-fusion and the perception head, in PyTorch."""
