@@ -1,0 +1,53 @@
+"""Streams: time-stamped rings, the windows cut out of them, and media files as streams."""
+
+from __future__ import annotations
+
+from emollama_ros.streams.media import (
+    AudioEvent,
+    MediaEvent,
+    MediaInfo,
+    MediaReader,
+    MediaReport,
+    VideoEvent,
+    open_media,
+    read_media,
+)
+from emollama_ros.streams.ring import (
+    AudioRing,
+    AudioSpan,
+    AudioTotals,
+    FrameBatch,
+    FrameReport,
+    FrameRing,
+    FrameTotals,
+    PushReport,
+    TranscriptReport,
+    TranscriptRing,
+    TranscriptTotals,
+)
+from emollama_ros.streams.window import Window, WindowClock, cut_window
+
+__all__ = [
+    "AudioEvent",
+    "AudioRing",
+    "AudioSpan",
+    "AudioTotals",
+    "FrameBatch",
+    "FrameReport",
+    "FrameRing",
+    "FrameTotals",
+    "MediaEvent",
+    "MediaInfo",
+    "MediaReader",
+    "MediaReport",
+    "PushReport",
+    "TranscriptReport",
+    "TranscriptRing",
+    "TranscriptTotals",
+    "VideoEvent",
+    "Window",
+    "WindowClock",
+    "cut_window",
+    "open_media",
+    "read_media",
+]
