@@ -179,8 +179,9 @@ def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     if count == 0:
         return np.zeros((N_MELS, 0), np.float32)
     mel = mel_filters() @ _power(samples, count)
-    log = np.log10(np.maximum(mel, 1e-10))
-    return ((np.maximum(log, log.max() - 8.0) + 4.0) / 4.0).astype(np.float32)
+    log: NDArray[np.float64] = np.log10(np.maximum(mel, 1e-10))
+    scaled: NDArray[np.float64] = (np.maximum(log, log.max() - 8.0) + 4.0) / 4.0
+    return scaled.astype(np.float32)
 
 
 def _power(samples: NDArray[np.float32], count: int) -> NDArray[np.float64]:

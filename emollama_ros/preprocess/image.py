@@ -39,9 +39,7 @@ class _Layout:
     even: tuple[bool, bool] = (False, False)
 
 
-def to_rgb(
-    data: Bytes, height: int, width: int, encoding: str, step: int, is_bigendian: bool = False
-) -> _U8:
+def to_rgb(data: Bytes, height: int, width: int, encoding: str, step: int, is_bigendian: bool = False) -> _U8:
     """Decode the data of a ``sensor_msgs/Image``.
 
     Alpha is dropped. 16-bit grey is scaled by its full range (65535 becomes 255), so a sensor that uses
@@ -84,7 +82,7 @@ def _rows(what: str, data: Bytes, count: int, row_bytes: int, step: int) -> _U8:
     """Return the payload of each row, ``[count, row_bytes]``, as a view of the data."""
     if step < row_bytes:
         raise InputError(f"{what}: one row needs {row_bytes} bytes; correct step in the driver")
-    flat = np.frombuffer(data, np.uint8) if not isinstance(data, np.ndarray) else data.reshape(-1).view(np.uint8)
+    flat = np.frombuffer(data, np.uint8)
     needed = step * count
     # Drivers pad the end of a buffer; a whole row too much means that the step is wrong.
     if not needed <= flat.size < needed + step:
@@ -233,9 +231,11 @@ def decode_compressed(data: Bytes, fmt: str = "") -> _U8:
 
 
 def _unpack(what: str, data: Bytes) -> _U8:
-    with Image.open(io.BytesIO(data), formats=_COMPRESSED) as image:
+    with Image.open(io.BytesIO(bytes(data)), formats=_COMPRESSED) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise InputError(f"{what}: unpacks to {image.width}x{image.height}; at most {MAX_PIXELS:,} pixels")
+            raise InputError(
+                f"{what}: unpacks to {image.width}x{image.height}; at most {MAX_PIXELS:,} pixels"
+            )
         if image.mode.startswith("I"):
             values = np.asarray(image)
             return _grey((values.clip(0, 65535) >> 8).astype(np.uint8))

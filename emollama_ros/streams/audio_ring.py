@@ -232,8 +232,9 @@ class AudioRing:
         return len(chunk) - int(np.count_nonzero(finite))
 
     def _advance(self, count: int) -> list[tuple[slice, slice]]:
-        """Move the head on and return (ring slots, part of the data) to fill; what would be overwritten
-        at once is left out, so a gap of an hour costs no more than a full ring.
+        """Move the head on and return (ring slots, part of the data) to fill.
+
+        What would be overwritten at once is left out: a gap of an hour costs no more than a full ring.
         """
         first = self._head + max(0, count - self._capacity)
         pieces = [
@@ -269,7 +270,7 @@ def _checked(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     chunk = np.asarray(samples)
     if chunk.ndim != 1 or chunk.dtype.kind != "f":
         raise InputError(
-            f"audio chunk is {chunk.dtype}{list(chunk.shape)}, the ring holds mono float32[n] of full scale 1; "
-            "convert it with preprocess.audio.Resampler"
+            f"audio chunk is {chunk.dtype}{list(chunk.shape)}, the ring holds mono float32[n] of full "
+            "scale 1; convert it with preprocess.audio.Resampler"
         )
     return chunk

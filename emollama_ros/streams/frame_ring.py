@@ -69,9 +69,7 @@ class FrameRing:
     for at most one copy. ``wants`` followed by ``push`` is atomic only for a single writer.
     """
 
-    def __init__(
-        self, seconds: float, sample_hz: float, size: int, max_bytes: int = 64 * 2**20
-    ) -> None:
+    def __init__(self, seconds: float, sample_hz: float, size: int, max_bytes: int = 64 * 2**20) -> None:
         """Take all memory the ring will ever use.
 
         Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from os import PathLike
@@ -95,7 +95,7 @@ class MediaReport:
     Attributes:
         frames: Pictures decoded.
         samples: Audio samples delivered, at the rate asked for.
-        damaged: Packets that could not be decoded and were left out.
+        damaged: Packets or pictures that could not be decoded whole and were left out.
         end_s: End of the last datum delivered, s.
         problem: In words, what is wrong with the file; empty when nothing is.
     """
@@ -198,7 +198,7 @@ class MediaReader(Iterator[MediaEvent]):
         """Free the file."""
         self.close()
 
-    def _merge(self) -> Iterator[MediaEvent]:
+    def _merge(self) -> Generator[MediaEvent, None, None]:
         parts: list[Iterator[MediaEvent]] = []
         if self.info.has_video:
             parts.append(_video_events(self._path, self._tally))
@@ -222,15 +222,15 @@ class MediaReader(Iterator[MediaEvent]):
         missing_s = self.info.duration_s - tally.end_ns / NS_PER_S
         if tally.broken or missing_s > _MISSING_S:
             problems.append(
-                f"ends at {tally.end_ns / NS_PER_S:.2f} s of {self.info.duration_s:.2f} s announced: the file "
-                "was cut off or is damaged"
+                f"ends at {tally.end_ns / NS_PER_S:.2f} s of {self.info.duration_s:.2f} s announced: the "
+                "file was cut off or is damaged"
             )
         if self.info.has_video and not tally.frames:
             problems.append("its picture cannot be decoded")
         if self.info.has_audio and not tally.samples:
             problems.append("its sound cannot be decoded")
         if tally.damaged:
-            problems.append(f"{tally.damaged} damaged packets were left out")
+            problems.append(f"{tally.damaged} damaged packets or pictures were left out")
         return "; ".join(problems)
 
 
@@ -269,12 +269,13 @@ def _open(path: str | PathLike[str]) -> Any:
     except (FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{path}: is not a readable video or audio file, or is cut off before its index ({reason}); {_FIX}"
+            f"{path}: is not a readable video or audio file, or is cut off before its index ({reason}); "
+            f"{_FIX}"
         ) from error
 
 
-def _video_stream(container: Any) -> Any | None:
-    """Return the main video stream; cover art and streams without a decoder are none."""
+def _video_stream(container: Any) -> Any:
+    """Return the main video stream, or ``None``; cover art and streams without a decoder do not count."""
     moving = [s for s in container.streams.video if s.codec_context and not _is_cover(s)]
     best = container.streams.best("video")
     return best if best in moving else next(iter(moving), None)
@@ -284,7 +285,8 @@ def _is_cover(stream: Any) -> bool:
     return "attached_pic" in str(stream.disposition)
 
 
-def _audio_stream(container: Any) -> Any | None:
+def _audio_stream(container: Any) -> Any:
+    """Return the main audio stream that can be decoded, or ``None``."""
     sounding = [s for s in container.streams.audio if s.codec_context and s.codec_context.sample_rate]
     best = container.streams.best("audio")
     return best if best in sounding else next(iter(sounding), None)
@@ -299,7 +301,7 @@ def _display_size(container: Any, stream: Any) -> tuple[int, int]:
 
 def _turns(frame: Any) -> int:
     """Return how many quarter turns counter-clockwise make the picture upright, 0 to 3."""
-    return round(frame.rotation / 90) % 4
+    return int(round(frame.rotation / 90)) % 4
 
 
 def _frames(container: Any, stream: Any, tally: _Tally) -> Iterator[Any]:
@@ -318,7 +320,9 @@ def _frames(container: Any, stream: Any, tally: _Tally) -> Iterator[Any]:
         except FFmpegError:
             tally.damaged += 1
             continue
-        yield from (frame for frame in frames if not frame.is_corrupt)
+        whole = [frame for frame in frames if not frame.is_corrupt]
+        tally.damaged += len(frames) - len(whole)
+        yield from whole
 
 
 def _origin_ns(container: Any) -> int:
@@ -335,28 +339,25 @@ def _ns(ticks: int, time_base: Fraction) -> int:
     return round(ticks * time_base * NS_PER_S)
 
 
-def _stamper(container: Any, stream: Any) -> Callable[[Any, int], int]:
-    """Return a function (frame, expected stamp) -> stamp from 0, never before the expected floor."""
-    origin_ns = _origin_ns(container)
-
-    def stamp(frame: Any, expected_ns: int) -> int:
-        if frame.pts is None:
-            return expected_ns
-        return max(0, _ns(frame.pts, frame.time_base or stream.time_base) - origin_ns)
-
-    return stamp
+def _stamp(frame: Any, stream: Any, origin_ns: int) -> int | None:
+    """Return the frame's time since the beginning of the file, or ``None`` when it has none."""
+    if frame.pts is None:
+        return None
+    return max(0, _ns(frame.pts, frame.time_base or stream.time_base) - origin_ns)
 
 
 def _video_events(path: str | PathLike[str], tally: _Tally) -> Iterator[MediaEvent]:
     with _open(path) as container:
         stream = _video_stream(container)
         stream.thread_type = "AUTO"
-        stamp, last_ns = _stamper(container, stream), -1
+        origin_ns, floor_ns, next_ns = _origin_ns(container), 0, 0
         period_ns = round(NS_PER_S / (stream.average_rate or 25))
         for frame in _frames(container, stream, tally):
+            stamp_ns = _stamp(frame, stream, origin_ns)
             # A broken index may go backwards; the merge and every ring need order.
-            last_ns = max(stamp(frame, last_ns + period_ns if last_ns >= 0 else 0), last_ns)
-            yield VideoEvent(last_ns, _upright(frame))
+            floor_ns = max(floor_ns, next_ns if stamp_ns is None else stamp_ns)
+            next_ns = floor_ns + period_ns
+            yield VideoEvent(floor_ns, _upright(frame))
 
 
 def _upright(frame: Any) -> NDArray[np.uint8]:
@@ -366,11 +367,10 @@ def _upright(frame: Any) -> NDArray[np.uint8]:
 
 def _audio_events(path: str | PathLike[str], rate: int, tally: _Tally) -> Iterator[MediaEvent]:
     with _open(path) as container:
-        stream = _audio_stream(container)
-        stamp = _stamper(container, stream)
+        stream, origin_ns = _audio_stream(container), _origin_ns(container)
         line = _SoundLine(rate)
         for frame in _frames(container, stream, tally):
-            yield from line.add(stamp(frame, line.expected_ns), frame.sample_rate, _mono(frame))
+            yield from line.add(_stamp(frame, stream, origin_ns), frame.sample_rate, _mono(frame))
         yield from line.end()
 
 
@@ -383,7 +383,8 @@ def _mono(frame: Any) -> NDArray[np.float32]:
         return planes[0]
     weights = np.array([_CHANNEL_WEIGHTS.get(c.name, _SURROUND_WEIGHT) for c in frame.layout.channels])
     total = weights.sum() or 1.0
-    return (weights / total).astype(np.float32) @ planes
+    mono: NDArray[np.float32] = (weights / total).astype(np.float32) @ planes
+    return mono
 
 
 class _SoundLine:
@@ -394,19 +395,18 @@ class _SoundLine:
         self._size = max(1, round(CHUNK_S * rate))
         self._resampler: Resampler | None = None
         self._pending = np.zeros(0, np.float32)
-        self._next_ns = 0
-        self.expected_ns = 0
+        self._begin_ns = 0  # stamp of the first sample since the last hole
+        self._taken = 0  # samples received since then, at the file's rate
+        self._given = 0  # samples delivered since then, at our rate
 
-    def add(self, stamp_ns: int, rate_in: int, mono: NDArray[np.float32]) -> Iterator[AudioEvent]:
-        if self._resampler is None or self._differs(stamp_ns, rate_in):
+    def add(self, stamp_ns: int | None, rate_in: int, mono: NDArray[np.float32]) -> Iterator[AudioEvent]:
+        """Take one decoded frame; a frame without a stamp continues the one before."""
+        if self._resampler is None or self._breaks(self._resampler, stamp_ns, rate_in):
             yield from self.end()
-            self._resampler = Resampler(rate_in, 1, self._rate)
             # Never before what was delivered: events stay in order whatever the file says.
-            self._begin_ns, self._taken = max(stamp_ns, self._next_ns), 0
-            self._done = 0
-            self._next_ns = self._begin_ns
+            self._begin_ns = max(stamp_ns or 0, self._next_ns())
+            self._resampler, self._taken, self._given = Resampler(rate_in, 1, self._rate), 0, 0
         self._taken += len(mono)
-        self.expected_ns = self._begin_ns + to_duration_ns(self._taken, rate_in)
         yield from self._cut(self._resampler.push(mono), self._size)
 
     def end(self) -> Iterator[AudioEvent]:
@@ -415,14 +415,18 @@ class _SoundLine:
             yield from self._cut(self._resampler.flush(), 1)
             self._resampler = None
 
-    def _differs(self, stamp_ns: int, rate_in: int) -> bool:
-        assert self._resampler is not None
-        return rate_in != self._resampler.rate_in or abs(stamp_ns - self.expected_ns) > _HOLE_NS
+    def _breaks(self, resampler: Resampler, stamp_ns: int | None, rate_in: int) -> bool:
+        if rate_in != resampler.rate_in or stamp_ns is None:
+            return rate_in != resampler.rate_in
+        expected_ns = self._begin_ns + to_duration_ns(self._taken, resampler.rate_in)
+        return abs(stamp_ns - expected_ns) > _HOLE_NS
+
+    def _next_ns(self) -> int:
+        return self._begin_ns + to_duration_ns(self._given, self._rate)
 
     def _cut(self, samples: NDArray[np.float32], least: int) -> Iterator[AudioEvent]:
         self._pending = np.concatenate([self._pending, samples])
         while len(self._pending) >= least:
             chunk, self._pending = self._pending[: self._size], self._pending[self._size :]
-            yield AudioEvent(self._next_ns, chunk)
-            self._done += len(chunk)
-            self._next_ns = self._begin_ns + to_duration_ns(self._done, self._rate)
+            yield AudioEvent(self._next_ns(), chunk)
+            self._given += len(chunk)

@@ -99,9 +99,13 @@ class WindowClock:
             "WindowClock", window_s=window_s, hop_s=hop_s, min_window_s=min_window_s, pause_s=pause_s
         )
         if not 0 <= patience_s < pause_s:
-            raise ConfigError(f"WindowClock: patience_s is {patience_s}; it must be 0 to below pause_s {pause_s}")
+            raise ConfigError(
+                f"WindowClock: patience_s is {patience_s}; it must be 0 to below pause_s {pause_s}"
+            )
         if min_window_s > window_s:
-            raise ConfigError(f"WindowClock: min_window_s {min_window_s} exceeds window_s {window_s}; lower it")
+            raise ConfigError(
+                f"WindowClock: min_window_s {min_window_s} exceeds window_s {window_s}; lower it"
+            )
         self._window_ns = to_ns(window_s)
         self._hop_ns = max(1, to_ns(hop_s))
         self._patience_ns = to_ns(patience_s)
@@ -109,8 +113,10 @@ class WindowClock:
         # The first grid point with enough data before it.
         self._first_end_ns = -(-to_ns(min_window_s) // self._hop_ns) * self._hop_ns
         self._restarts = 0
+        self._first_ns: int | None = None
+        self._next_ns = 0
+        self._latest: dict[str, int] = {}
         self._lock = threading.Lock()
-        self._forget()
 
     @property
     def restarts(self) -> int:
@@ -174,9 +180,8 @@ class WindowClock:
             self._forget()
 
     def _forget(self) -> None:
-        self._first_ns: int | None = None
-        self._next_ns = 0
-        self._latest: dict[str, int] = {}
+        self._first_ns = None
+        self._latest.clear()
 
     def _breaks(self, stream: str, stamp_ns: int) -> bool:
         if not self._latest:
