@@ -1,0 +1,209 @@
+"""The decoder loop: embeddings in, hidden state out, caches extended in place.
+
+The caches are buffers of fixed capacity, bound once as both input and output of the graph, so that a token
+copies nothing and going back to an earlier position is just a smaller number. That is also how the static
+part of a prompt is computed once and kept: ``snapshot`` after it, ``restore`` before each text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emollama_ros.engines.onnx_runtime import import_onnxruntime
+from emollama_ros.errors import BundleError, EngineError
+from emollama_ros.language.assemble import EMBEDDINGS, LAYOUT, Layout, read_layout
+from emollama_ros.language.packing import BLOCK
+
+Floats = NDArray[np.float32]
+
+#: Positions kept by default: static prompt, evidence, transcript and text of one reasoning.
+CAPACITY = 512
+
+
+class LanguageModel(Protocol):
+    """What grammar-bound decoding needs of a model; ``Decoder`` is one."""
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """Append tokens in one pass."""
+
+    def scores(self, tokens: Sequence[int]) -> Floats:
+        """Return the logits (n,) that each of ``tokens`` comes next."""
+
+    def snapshot(self) -> int:
+        """Return a mark of the current position."""
+
+    def restore(self, mark: int) -> None:
+        """Go back to a mark."""
+
+
+class EmbeddingTable:
+    """Token embeddings, 8-bit codes with a scale for each 32, mapped from disk rather than read."""
+
+    def __init__(self, codes: NDArray[np.uint8], scale: Floats) -> None:
+        """Wrap codes (vocab, blocks, 32) and scale (vocab, blocks)."""
+        self._codes = codes
+        self._scale = scale
+
+    @staticmethod
+    def open(path: Path, layout: Layout) -> EmbeddingTable:
+        """Map ``embed_tokens.bin``.
+
+        Raises:
+            BundleError: The file is missing or of another size.
+        """
+        entry = layout.file(EMBEDDINGS)
+        if not path.is_file() or path.stat().st_size != entry.bytes:
+            raise BundleError(f"{path}: missing or not {entry.bytes} bytes; assemble the bundle (emollama bundle assemble)")
+        codes, scale = (
+            np.memmap(path, dtype=t.dtype, mode="r", offset=t.offset, shape=t.shape) for t in entry.tensors
+        )
+        return EmbeddingTable(codes, scale)
+
+    def __call__(self, tokens: Sequence[int]) -> Floats:
+        """Return the embeddings (n, hidden) of tokens."""
+        rows = np.asarray(tokens, dtype=np.intp)
+        values = (self._codes[rows].astype(np.float32) - 128) * self._scale[rows][..., None]
+        return values.reshape(len(rows), -1)
+
+    @property
+    def hidden(self) -> int:
+        """Width of an embedding."""
+        return int(self._codes.shape[1]) * BLOCK
+
+
+class Decoder:
+    """A LLaMA in ONNX Runtime on the CPU. Not thread-safe: one thread, or a lock."""
+
+    def __init__(self, graph: Path, embed: EmbeddingTable, shape: dict[str, Any], threads: int, capacity: int) -> None:
+        """Load the graph; use ``Decoder.load`` for a bundle."""
+        ort = import_onnxruntime()
+        self._ort = ort
+        self.embed = embed
+        self.capacity = min(capacity, int(shape["positions"]))
+        self._folder = graph.parent
+        self._threads = threads
+        self._session = self._open(graph)
+        self._binding = self._session.io_binding()
+        self._bind_caches(int(shape["layers"]), (1, int(shape["kv_heads"]), self.capacity, int(shape["head_dim"])))
+        self._used_before = self._bind("seqlens_k", np.zeros(1, np.int32))
+        self._used_after = self._bind("total_sequence_length", np.zeros((), np.int32))
+        self._output = ort.OrtValue.ortvalue_from_numpy(np.zeros((1, 1, embed.hidden), np.float32))
+        self._binding.bind_ortvalue_output("hidden", self._output)
+        self._head: Any = None
+        self._hidden: Floats | None = None
+        self.position = 0
+
+    @staticmethod
+    def load(folder: Path, threads: int = 2, capacity: int = CAPACITY) -> Decoder:
+        """Load ``decoder.onnx`` and the assembled files beside it.
+
+        Args:
+            folder: Bundle folder.
+            threads: CPU threads.
+            capacity: Positions of the caches (46 kB each for SmolLM2-135M).
+
+        Raises:
+            BundleError: A file is missing or of the wrong size.
+            EngineError: onnxruntime is missing or cannot run the graph.
+        """
+        layout = read_layout(folder / LAYOUT)
+        for entry in layout.files:
+            path = folder / entry.name
+            if not path.is_file() or path.stat().st_size != entry.bytes:
+                raise BundleError(f"{path}: missing or not {entry.bytes} bytes; assemble the bundle "
+                                  "(emollama bundle assemble)")
+        embed = EmbeddingTable.open(folder / EMBEDDINGS, layout)
+        return Decoder(folder / "decoder.onnx", embed, dict(layout.shape), threads, capacity)
+
+    def prefill(self, embeds: Floats) -> Floats:
+        """Append embeddings, soft tokens included.
+
+        Args:
+            embeds: float32 (n, hidden), n >= 1.
+
+        Returns:
+            Normed hidden state (hidden,) of the last position; valid until the next call.
+
+        Raises:
+            EngineError: Nothing was given, or the caches are full.
+        """
+        after = self.position + len(embeds)
+        if not len(embeds) or after > self.capacity:
+            raise EngineError(f"decoder: {len(embeds)} more positions after {self.position}, room for 1 to "
+                              f"{self.capacity - self.position}; shorten the prompt or raise the capacity")
+        value = self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(embeds[None], dtype=np.float32))
+        self._binding.bind_ortvalue_input("inputs_embeds", value)
+        self._used_before.update_inplace(np.array([after - 1], np.int32))
+        self._used_after.update_inplace(np.array(after, np.int32))
+        self._session.run_with_iobinding(self._binding)
+        self.position = after
+        self._hidden = self._output.numpy()[0, 0]
+        return self._hidden
+
+    def extend(self, tokens: Sequence[int]) -> Floats:
+        """Append tokens in one pass; see ``prefill``."""
+        return self.prefill(self.embed(tokens))
+
+    def step(self, token: int) -> Floats:
+        """Append one token; see ``prefill``."""
+        return self.extend((token,))
+
+    def scores(self, tokens: Sequence[int]) -> Floats:
+        """Return the logits (n,) of some tokens at the last position, without those of all others."""
+        return self.embed(tokens) @ self._last_hidden()
+
+    def logits(self) -> Floats:
+        """Return the logits (vocab,) of every token at the last position."""
+        if self._head is None:
+            self._head = self._open(self._folder / "head.onnx")
+        (logits,) = self._head.run(None, {"hidden": self._last_hidden()[None]})
+        return np.asarray(logits[0])
+
+    def snapshot(self) -> int:
+        """Return a mark of the current position, to go back to with ``restore``."""
+        return self.position
+
+    def restore(self, mark: int) -> None:
+        """Go back to a mark; what was appended since is forgotten, what came before is not recomputed.
+
+        Raises:
+            EngineError: The mark lies ahead.
+        """
+        if not 0 <= mark <= self.position:
+            raise EngineError(f"decoder: cannot go to position {mark}, only 0 to {self.position} are known")
+        self.position = mark
+        self._hidden = None
+
+    def _last_hidden(self) -> Floats:
+        if self._hidden is None:
+            raise EngineError("decoder: nothing was appended since the start or restore; call prefill first")
+        return self._hidden
+
+    def _open(self, graph: Path) -> Any:
+        settings = self._ort.SessionOptions()
+        settings.intra_op_num_threads = self._threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        # Workers may spin inside a pass, where the next kernel is microseconds away, but not between passes.
+        settings.add_session_config_entry("session.force_spinning_stop", "1")
+        try:
+            return self._ort.InferenceSession(str(graph), settings, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own classes, which share no useful base
+            raise EngineError(f"{graph.name}: cannot be loaded: {error}") from error
+
+    def _bind(self, name: str, initial: NDArray[Any]) -> Any:
+        value = self._ort.OrtValue.ortvalue_from_numpy(initial)
+        self._binding.bind_ortvalue_input(name, value)
+        return value
+
+    def _bind_caches(self, layers: int, shape: tuple[int, ...]) -> None:
+        for layer in range(layers):
+            for part in ("key", "value"):
+                cache = self._bind(f"past.{layer}.{part}", np.zeros(shape, np.float32))
+                # The same buffer in and out: the operator then appends in place.
+                self._binding.bind_ortvalue_output(f"present.{layer}.{part}", cache)
