@@ -1,0 +1,1 @@
+"""Thin ROS 2 adapters: the only place of the package that imports rclpy."""

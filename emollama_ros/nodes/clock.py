@@ -1,0 +1,88 @@
+"""Times: ROS stamps to integer nanoseconds and back, and the capture time of recorded sound."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from builtin_interfaces.msg import Time
+
+SECOND = 1_000_000_000
+
+#: Disagreement between sample count and clock that is corrected, ns. Larger than the jitter of a
+#: busy machine's read, smaller than the 60 ms at which the audio ring calls it a gap.
+MAX_DRIFT_NS = 40_000_000
+#: Chunks over which a disagreement must last. A late read catches up at once; lost samples do not come back.
+DRIFT_CHUNKS = 16
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Return a ROS time as nanoseconds."""
+    return stamp.sec * SECOND + stamp.nanosec
+
+
+def ros_time(time_ns: int) -> Time:
+    """Return nanoseconds as a ROS time message; times before the epoch become 0."""
+    from builtin_interfaces.msg import Time
+
+    sec, nanosec = divmod(max(0, int(time_ns)), SECOND)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+class CaptureClock:
+    """Capture time of recorded samples, by counting them.
+
+    The moment a blocking read returns wobbles with the scheduler; the sample count does not. So the
+    first read sets the time and counting carries it on. Only a disagreement that lasts (samples lost in
+    an overflow, a sound card that is not quite at its nominal rate) moves it. One thread only.
+    """
+
+    def __init__(self, rate: int, latency_ns: int = 0) -> None:
+        """Start unanchored.
+
+        Args:
+            rate: Samples per second.
+            latency_ns: Age of the newest sample at the moment a read returns.
+        """
+        self._rate = rate
+        self._latency_ns = latency_ns
+        self._anchor_ns: int | None = None
+        self._samples = 0
+        self._errors: deque[int] = deque(maxlen=DRIFT_CHUNKS)
+        self.corrections = 0
+
+    @property
+    def samples(self) -> int:
+        """Samples seen so far, per channel."""
+        return self._samples
+
+    def chunk(self, now_ns: int, count: int) -> int:
+        """Return the capture time of the first sample of a chunk just read.
+
+        Args:
+            now_ns: The clock at the moment the read returned.
+            count: Samples per channel in the chunk.
+        """
+        measured = now_ns - self._latency_ns - self._duration_ns(count)
+        if self._anchor_ns is None:
+            self._anchor_ns = measured
+        self._follow(measured - self._counted_ns())
+        start = self._counted_ns()
+        self._samples += count
+        return start
+
+    def _counted_ns(self) -> int:
+        return (self._anchor_ns or 0) + self._duration_ns(self._samples)
+
+    def _duration_ns(self, samples: int) -> int:
+        return samples * SECOND // self._rate
+
+    def _follow(self, error_ns: int) -> None:
+        self._errors.append(error_ns)
+        # The smallest error is the one least delayed by the scheduler.
+        error = min(self._errors, key=abs)
+        if len(self._errors) == DRIFT_CHUNKS and abs(error) > MAX_DRIFT_NS:
+            self._anchor_ns = (self._anchor_ns or 0) + error
+            self._errors.clear()
+            self.corrections += 1

@@ -1,0 +1,200 @@
+"""What arrives on the input topics, and what that says about the state. No ROS in it.
+
+One thread (the executor's) uses these objects, so they have no lock. ``now_ns`` is always the steady
+clock: a robot's calendar clock may jump, silence must not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from emollama_ros.estimate import Status
+from emollama_ros.nodes.clock import SECOND
+
+#: What to tell a user whose camera frames are lost on the way.
+TRANSPORT_HINT = (
+    "set FASTRTPS_DEFAULT_PROFILES_FILE to the package's config/fastdds.xml for the camera driver and this"
+    " node (a frame exceeds the shared memory that Fast DDS takes by default), or set image_transport to"
+    " compressed"
+)
+#: Arrivals remembered for measuring latency: 4 s of a 60 Hz camera.
+REMEMBERED = 256
+#: A pause after which a stream counts as newly begun, ns: it must first fill a window again.
+PAUSE_NS = SECOND
+
+
+@dataclass
+class InputMeter:
+    """Counts the messages of one topic.
+
+    Attributes:
+        topic: Resolved name, as ``ros2 topic list`` shows it.
+        received: Messages that arrived.
+        refused: Messages that could not be used.
+        lost: Messages that were sent and did not arrive.
+        refusal: Why the latest refused message was refused.
+        rate_hz: Messages per second between the last two ticks.
+        mismatch: The publisher's QoS does not offer what was asked for.
+    """
+
+    topic: str
+    received: int = 0
+    refused: int = 0
+    lost: int = 0
+    refusal: str = ""
+    rate_hz: float = 0.0
+    mismatch: bool = False
+    _seen_ns: int | None = None
+    _since_ns: int = 0
+    _refused_ns: int | None = None
+    _lost_ns: int | None = None
+    _arrivals: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    _ticked: tuple[int, int] | None = None
+
+    def accept(self, now_ns: int, end_ns: int) -> None:
+        """Count a usable message.
+
+        Args:
+            now_ns: Time of arrival.
+            end_ns: Stamp up to which the stream is now complete, sensors' clock.
+        """
+        if not self.usable(now_ns, PAUSE_NS):
+            self._since_ns = now_ns
+        self.received += 1
+        self._seen_ns = now_ns
+        self._arrivals.append((end_ns, now_ns))
+
+    def refuse(self, now_ns: int, reason: str) -> bool:
+        """Count a message that cannot be used; return whether the reason is new and worth a log line."""
+        fresh = reason != self.refusal
+        self.received += 1
+        self.refused += 1
+        self.refusal = reason
+        self._seen_ns = self._refused_ns = now_ns
+        return fresh
+
+    def lose(self, now_ns: int, count: int) -> None:
+        """Count messages that were lost on the way."""
+        self.lost += count
+        self._lost_ns = now_ns
+
+    def tick(self, now_ns: int) -> None:
+        """Compute the rate since the last tick."""
+        if self._ticked is not None and now_ns > self._ticked[0]:
+            self.rate_hz = (self.received - self._ticked[1]) * SECOND / (now_ns - self._ticked[0])
+        self._ticked = (now_ns, self.received)
+
+    def flowing(self, now_ns: int, timeout_ns: int) -> bool:
+        """Whether anything arrived within the timeout, usable or not."""
+        return _within(self._seen_ns, now_ns, timeout_ns)
+
+    def usable(self, now_ns: int, timeout_ns: int) -> bool:
+        """Whether anything usable arrived within the timeout."""
+        return bool(self._arrivals) and _within(self._arrivals[-1][1], now_ns, timeout_ns)
+
+    def fresh(self, now_ns: int, age_ns: int) -> bool:
+        """Whether the stream flows, but began (again) less than this long ago."""
+        return self.usable(now_ns, PAUSE_NS) and now_ns - self._since_ns <= age_ns
+
+    def reached_ns(self, stamp_ns: int) -> int | None:
+        """When the stream became complete up to a stamp; ``None`` if it did not, or if that was long ago."""
+        if not self._arrivals or self._arrivals[-1][0] < stamp_ns:
+            return None
+        return next(arrival for end, arrival in self._arrivals if end >= stamp_ns)
+
+    def sensor_time_ns(self, now_ns: int) -> int | None:
+        """Carry the newest stamp on to now, sensors' clock; ``None`` before any usable message."""
+        return self._arrivals[-1][0] + now_ns - self._arrivals[-1][1] if self._arrivals else None
+
+    def complaint(self, now_ns: int, timeout_ns: int) -> str:
+        """Say in words what is wrong with this input now; empty when nothing is.
+
+        A topic that never delivered anything is no complaint: a robot without a camera is a legal robot.
+        """
+        if _within(self._refused_ns, now_ns, timeout_ns):
+            return f"{self.topic}: {self.refusal}"
+        if _within(self._lost_ns, now_ns, timeout_ns):
+            return f"{self.topic}: messages are lost on the way ({self.lost} so far); {TRANSPORT_HINT}"
+        if self._seen_ns is not None and not self.flowing(now_ns, timeout_ns):
+            return f"{self.topic}: silent for {(now_ns - self._seen_ns) / SECOND:.1f} s"
+        return ""
+
+    def silence(self, publishers: int) -> str:
+        """Say why nothing comes from this topic, as far as can be known."""
+        if publishers == 0:
+            return f"{self.topic} has no publisher"
+        if self.mismatch:
+            return f"{self.topic} is published best effort, reliable was asked for; set its reliability"
+        if self.lost:
+            return f"{self.topic} loses its messages on the way; {TRANSPORT_HINT}"
+        return f"{self.topic} has {publishers} publisher(s) but sends nothing"
+
+
+def _within(then_ns: int | None, now_ns: int, timeout_ns: int) -> bool:
+    return then_ns is not None and now_ns - then_ns <= timeout_ns
+
+
+@dataclass
+class Inputs:
+    """The inputs of a perception node.
+
+    Attributes:
+        image: The camera.
+        audio: The microphone.
+        transcript: The speech recogniser; its silence is normal, so it never makes a state stale.
+    """
+
+    image: InputMeter
+    audio: InputMeter
+    transcript: InputMeter
+
+    @property
+    def all(self) -> tuple[InputMeter, ...]:
+        """Every input, in fixed order."""
+        return (self.image, self.audio, self.transcript)
+
+    @property
+    def sensors(self) -> tuple[InputMeter, ...]:
+        """The inputs that flow all the time."""
+        return (self.image, self.audio)
+
+    def complaints(self, now_ns: int, timeout_ns: int) -> list[str]:
+        """Say what is wrong with the camera and the microphone; empty when nothing is."""
+        return [words for m in self.sensors if (words := m.complaint(now_ns, timeout_ns))]
+
+    def sensor_time_ns(self, now_ns: int) -> int | None:
+        """Carry the newest sensor stamp on to now; ``None`` before any usable input."""
+        return max((t for m in self.sensors if (t := m.sensor_time_ns(now_ns)) is not None), default=None)
+
+    def completed_ns(self, end_ns: int) -> int | None:
+        """When the window that ends at a stamp was complete, of the streams that got there."""
+        return max((t for m in self.sensors if (t := m.reached_ns(end_ns)) is not None), default=None)
+
+    def why_nothing(
+        self, now_ns: int, timeout_ns: int, publishers: Callable[[str], int]
+    ) -> tuple[Status, str] | None:
+        """Explain why there was no estimate for a while.
+
+        Args:
+            now_ns: Steady clock.
+            timeout_ns: What counts as a while.
+            publishers: Returns the number of publishers of a topic.
+
+        Returns:
+            STALE and the silent topics when nothing arrives; DEGRADED and the reason when something
+            does that cannot be used, or that the model does not get done. ``None`` when input has only
+            just begun to flow (again), so that an estimate cannot be there yet.
+        """
+        if not any(m.flowing(now_ns, timeout_ns) for m in self.sensors):
+            return Status.STALE, "no input: " + "; ".join(
+                m.silence(publishers(m.topic)) for m in self.sensors
+            )
+        if not any(m.usable(now_ns, timeout_ns) for m in self.sensors):
+            return Status.DEGRADED, "no usable input: " + "; ".join(self.complaints(now_ns, timeout_ns))
+        if any(m.fresh(now_ns, timeout_ns) for m in self.sensors):
+            return None
+        return Status.DEGRADED, (
+            f"input arrives but no estimate for {timeout_ns / SECOND:.1f} s: the model is too slow, or stuck"
+        )

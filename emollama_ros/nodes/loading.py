@@ -1,0 +1,122 @@
+"""What a perception node runs: the model behind a small interface, so that tests can put in another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
+from emollama_ros.nodes.parameters import PerceptionParameters
+
+OnEstimate = Callable[[EmotionEstimate], None]
+OnReasoning = Callable[[Reasoning], None]
+
+
+class Pipeline(Protocol):
+    """What the node uses of ``pipeline.EmotionPipeline``. Feeding it never waits for inference."""
+
+    def start(self) -> None:
+        """Start the worker threads."""
+
+    def stop(self) -> None:
+        """Stop them and forget all input."""
+
+    @property
+    def intake(self) -> Any:
+        """``intake.wants_frame(stamp_ns)`` says whether a frame would be kept; ask before converting one."""
+
+    def skip_frame(self, stamp_ns: int) -> None:
+        """Note a picture that need not be converted."""
+
+    def push_frame(self, stamp_ns: int, rgb: NDArray[np.uint8]) -> None:
+        """Take a picture, uint8 ``[h, w, 3]`` RGB, of any size."""
+
+    def push_audio(self, stamp_ns: int, samples: NDArray[np.float32]) -> None:
+        """Take sound, float32 ``[n]``, mono, 16 kHz."""
+
+    def push_transcript(self, stamp_ns: int, text: str) -> None:
+        """Take what was said."""
+
+    def health(self) -> Any:
+        """Return counters and times as a (nested) dataclass or mapping."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded, warmed-up model.
+
+    Attributes:
+        make_pipeline: Makes a fresh pipeline over the model; results come in the pipeline's threads.
+        facts: What it is, for diagnostics and logs.
+        notices: What a user should know, such as that it cannot reason.
+    """
+
+    make_pipeline: Callable[[OnEstimate, OnReasoning], Pipeline]
+    facts: Mapping[str, str]
+    notices: tuple[str, ...] = ()
+
+
+#: With ``auto`` the node itself says which input stopped; see ``inputs.InputMeter.complaint``.
+_EXPECTED = {
+    "auto": Modality.NONE,
+    "video": Modality.VIDEO,
+    "audio": Modality.AUDIO,
+    "video+audio": Modality.VIDEO | Modality.AUDIO,
+}
+
+ModelLoader = Callable[[PerceptionParameters], Model]
+
+
+def load_model(parameters: PerceptionParameters) -> Model:
+    """Load and warm up the bundle that the parameters name.
+
+    Raises:
+        EmollamaError: The bundle is missing or damaged, or the engine cannot run.
+    """
+    # Imported here: a node that is only being listed or parsed need not load an inference engine.
+    from emollama_ros.bundle import Bundle
+    from emollama_ros.engines import EngineOptions
+    from emollama_ros.perception import Perception
+    from emollama_ros.pipeline import EmotionPipeline, PipelineConfig
+
+    bundle = Bundle.load(parameters.bundle or None)
+    options = EngineOptions(kind=parameters.engine, threads=parameters.threads)
+    perception = Perception(bundle, options)
+    perception.warm_up()
+    reasoner, notices = _load_reasoner(bundle, options) if parameters.reasoning else (None, ())
+    config = PipelineConfig(
+        window_s=parameters.window_s,
+        hop_s=parameters.hop_s,
+        patience_s=parameters.patience_s,
+        frame_size=bundle.manifest.preprocessing.frame_size,
+        frame_hz=bundle.manifest.preprocessing.frame_hz,
+        expected=_EXPECTED[parameters.expect],
+    )
+    facts = {
+        "bundle": f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.path})",
+        "bundle sha256": bundle.sha256,
+        "engine": perception.device,
+        "reasoning": "on" if reasoner else "off",
+    }
+    return Model(
+        lambda on_estimate, on_reasoning: EmotionPipeline(
+            perception, reasoner, config, on_estimate, on_reasoning
+        ),
+        facts,
+        notices,
+    )
+
+
+def _load_reasoner(bundle: Any, options: Any) -> tuple[Any, tuple[str, ...]]:
+    if not bundle.has_language:
+        return None, (
+            "no reasoning: the bundle's language model is not assembled; run `emollama bundle assemble`,"
+            " or set reasoning:=false",
+        )
+    from emollama_ros.reasoning import Reasoner
+
+    return Reasoner.load(bundle, options), ()

@@ -1,0 +1,115 @@
+"""ROS messages to the package's plain values and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emollama_ros.errors import InputError
+from emollama_ros.estimate import EmotionEstimate, Reasoning, Status
+from emollama_ros.labels import UNKNOWN
+from emollama_ros.msg import AudioChunk, EmotionReasoning, EmotionState
+from emollama_ros.nodes.clock import ros_time, stamp_ns
+from emollama_ros.preprocess.image import decode_compressed, to_rgb
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CompressedImage, Image
+
+RATES_HZ = (8000, 192000)
+
+
+def require_stamp(message: Image | CompressedImage | AudioChunk) -> int:
+    """Return the acquisition time of a message, ns.
+
+    Raises:
+        InputError: The stamp is 0, which is what a driver sends that does not set it.
+    """
+    stamp = stamp_ns(message.header.stamp)
+    if stamp <= 0:
+        raise InputError("header.stamp is 0; the driver must set the time of capture")
+    return stamp
+
+
+def image_pixels(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    """Return the picture of an image message as uint8 ``[h, w, 3]`` RGB.
+
+    Raises:
+        InputError: Empty, wrong step, or an encoding that is not supported.
+    """
+    if hasattr(message, "format"):
+        return decode_compressed(bytes(message.data), message.format)
+    return to_rgb(
+        message.data,
+        message.height,
+        message.width,
+        message.encoding,
+        message.step,
+        bool(message.is_bigendian),
+    )
+
+
+def chunk_samples(message: AudioChunk) -> NDArray[np.int16]:
+    """Return the interleaved samples of a chunk, int16 ``[n * channels]``, without a copy.
+
+    Raises:
+        InputError: No samples, or a sample rate or channel count that cannot be.
+    """
+    if not RATES_HZ[0] <= message.sample_rate <= RATES_HZ[1]:
+        raise InputError(
+            f"sample_rate is {message.sample_rate} Hz; it must be {RATES_HZ[0]} to {RATES_HZ[1]}"
+        )
+    if not 1 <= message.channels <= 8:
+        raise InputError(f"channels is {message.channels}; it must be 1 to 8")
+    samples = np.frombuffer(message.samples, np.int16)
+    if len(samples) == 0 or len(samples) % message.channels:
+        raise InputError(
+            f"{len(samples)} samples for {message.channels} channel(s); send whole frames, at least one"
+        )
+    return samples
+
+
+def state_message(
+    estimate: EmotionEstimate, sequence: int, complaints: Sequence[str], latency_ms: float
+) -> EmotionState:
+    """Fill a state from an estimate and from what is wrong with the inputs."""
+    message = EmotionState()
+    message.header.stamp = ros_time(estimate.end_ns)
+    message.window_start = ros_time(estimate.start_ns)
+    message.sequence = sequence
+    message.label = estimate.label
+    message.labels = list(estimate.labels)
+    message.scores = [float(score) for score in estimate.scores]
+    message.valence = float(estimate.valence)
+    message.arousal = float(estimate.arousal)
+    message.confidence = float(estimate.confidence)
+    message.modalities = int(estimate.modalities)
+    message.latency_ms = float(latency_ms)
+    message.status = int(max(estimate.status, Status.DEGRADED if complaints else Status.OK))
+    message.status_text = "; ".join([estimate.status_text] * bool(estimate.status_text) + list(complaints))
+    return message
+
+
+def blank_message(end_ns: int, sequence: int, status: Status, text: str) -> EmotionState:
+    """Fill a state that says nothing can be perceived, and why."""
+    message = EmotionState(label=UNKNOWN, sequence=sequence, status=int(status), status_text=text)
+    message.header.stamp = ros_time(end_ns)
+    message.window_start = ros_time(end_ns)
+    return message
+
+
+def reasoning_message(reasoning: Reasoning, sequence: int, explains: int) -> EmotionReasoning:
+    """Fill a reasoning; ``explains`` is the published sequence of the state it is about."""
+    message = EmotionReasoning()
+    message.header.stamp = ros_time(reasoning.end_ns)
+    message.window_start = ros_time(reasoning.start_ns)
+    message.sequence = sequence
+    message.explains = explains
+    message.label = reasoning.label
+    message.text = reasoning.text
+    message.final = reasoning.final
+    message.tokens = reasoning.tokens
+    message.elapsed_ms = float(reasoning.elapsed_ms)
+    return message

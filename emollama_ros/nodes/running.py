@@ -1,0 +1,69 @@
+"""How every node of the package is run: one thread, a clean end, and words instead of a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from emollama_ros.errors import EmollamaError
+
+AnyNode = TypeVar("AnyNode", bound=Node)
+Run = Callable[[AnyNode, SingleThreadedExecutor], None]
+
+
+def spin(node: Node, executor: SingleThreadedExecutor) -> None:
+    """Serve callbacks until shutdown."""
+    executor.spin()
+
+
+def run_node(make: Callable[[], AnyNode], run: Run = spin) -> int:
+    """Make a node and run it until it is done, or until SIGINT or SIGTERM.
+
+    One thread is enough, because callbacks only convert and append; and rclpy's multi-threaded executor
+    burns a core in the versions this package must run on (rclpy#1223, before 7.1.9).
+
+    Args:
+        make: Makes the node, after rclpy is initialised.
+        run: What to do with it.
+
+    Returns:
+        Exit status: 0 after a normal end, 1 when the node could not be made or says it ``failed``.
+    """
+    rclpy.init()
+    node, code = None, 0
+    try:
+        node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        run(node, executor)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except EmollamaError as error:
+        rclpy.logging.get_logger("emollama_ros").fatal(str(error))
+        code = 1
+    finally:
+        if node is not None:
+            code = max(code, _close(node))
+        rclpy.try_shutdown()
+    return code
+
+
+def _close(node: Node) -> int:
+    """Let a node end its threads and devices."""
+    getattr(node, "close", lambda: None)()
+    node.destroy_node()
+    return int(getattr(node, "failed", False))
+
+
+def main_of(make: Callable[[], AnyNode], run: Run = spin) -> Callable[[], None]:
+    """Make the ``main`` of a node's module."""
+
+    def main() -> None:
+        sys.exit(run_node(make, run))
+
+    return main

@@ -1,0 +1,195 @@
+"""Start emotion perception: `ros2 launch emollama_ros perception.launch.py source:=CLIP.mp4`.
+
+Without `source` the node listens to the topics of a camera driver and a microphone that run already.
+The lifecycle is driven from here: configured when the process is up, activated when configured, and the
+same again when it is respawned.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch.event_handlers import OnProcessStart
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterFile
+from lifecycle_msgs.msg import Transition
+
+from launch import LaunchContext, LaunchDescription
+
+PACKAGE = "emollama_ros"
+#: Fast DDS 2.x (Humble, Jazzy) reads the first name, 3.x (Kilted and later) the second.
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+BOOLEAN = ["true", "false"]
+
+
+def share(*path: str) -> str:
+    """Return the path of an installed file of the package."""
+    return os.path.join(get_package_share_directory(PACKAGE), *path)
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """Declare what can be set on the command line, in the vocabulary of nav2."""
+    return [
+        DeclareLaunchArgument("namespace", default_value="", description="namespace of all nodes and topics"),
+        DeclareLaunchArgument(
+            "params_file",
+            default_value=share("config", "perception.yaml"),
+            description="parameters of the nodes",
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time", default_value="false", choices=BOOLEAN, description="take time from /clock"
+        ),
+        DeclareLaunchArgument(
+            "autostart", default_value="true", choices=BOOLEAN, description="configure and activate the node"
+        ),
+        DeclareLaunchArgument(
+            "use_respawn",
+            default_value="false",
+            choices=BOOLEAN,
+            description="start a node again when it dies",
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="least severity that is logged",
+        ),
+        DeclareLaunchArgument(
+            "source",
+            default_value="",
+            description="media file to play; live = start the microphone (the camera driver is yours); "
+            "empty = listen to topics that exist",
+        ),
+        DeclareLaunchArgument(
+            "camera_topic", default_value="camera/image_raw", description="sensor_msgs/Image"
+        ),
+        DeclareLaunchArgument("audio_topic", default_value="audio", description="emollama_ros/AudioChunk"),
+        DeclareLaunchArgument("transcript_topic", default_value="transcript", description="std_msgs/String"),
+        DeclareLaunchArgument(
+            "bundle", default_value="", description="model bundle; empty = as in params_file"
+        ),
+        DeclareLaunchArgument(
+            "engine",
+            default_value="",
+            choices=["", "auto", "cpu", "cuda", "tensorrt"],
+            description="inference engine; empty = as in params_file",
+        ),
+    ]
+
+
+def transport_profile() -> list[SetEnvironmentVariable]:
+    """Make room for camera frames in shared memory, unless the user has a profile of their own."""
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES):
+        return []
+    return [SetEnvironmentVariable(name, share("config", "fastdds.xml")) for name in PROFILE_VARIABLES]
+
+
+def start_nodes(context: LaunchContext) -> list:
+    """Make the nodes that the arguments ask for."""
+
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    def parameters(**chosen: object) -> list:
+        shared = {"use_sim_time": value("use_sim_time") == "true"}
+        # An empty argument leaves the word to the file.
+        return [ParameterFile(value("params_file"), allow_substs=True), {**shared, **chosen}]
+
+    camera, audio = ("camera/image_raw", value("camera_topic")), ("audio", value("audio_topic"))
+    common = {
+        "package": PACKAGE,
+        "namespace": value("namespace"),
+        "output": "screen",
+        "ros_arguments": ["--log-level", value("log_level")],
+    }
+    respawn = {"respawn": value("use_respawn") == "true", "respawn_delay": 2.0}
+    chosen = {name: value(name) for name in ("bundle", "engine") if value(name)}
+    perception = LifecycleNode(
+        name="perception_node",
+        executable="perception_node",
+        parameters=parameters(autostart=False, **chosen),
+        remappings=[
+            camera,
+            (f"{camera[0]}/compressed", f"{camera[1]}/compressed"),
+            audio,
+            ("transcript", value("transcript_topic")),
+        ],
+        **common,
+        **respawn,
+    )
+    nodes = [perception]
+    if value("source") == "live":
+        nodes.append(
+            Node(
+                name="microphone",
+                executable="microphone_node",
+                parameters=parameters(),
+                remappings=[audio],
+                **common,
+                **respawn,
+            )
+        )
+    elif value("source"):
+        # Never respawned: a player that has ended has played its file.
+        path = os.path.abspath(os.path.expanduser(value("source")))
+        nodes.append(
+            Node(
+                name="media_player",
+                executable="media_player_node",
+                parameters=parameters(path=path),
+                remappings=[camera, audio],
+                **common,
+            )
+        )
+    return (drive(perception) if value("autostart") == "true" else []) + nodes
+
+
+def drive(node: LifecycleNode) -> list[RegisterEventHandler]:
+    """Take a lifecycle node to active whenever its process starts.
+
+    The form with events works with every launch_ros; ``LifecycleNode(autostart=True)`` came with 0.26.7.
+    """
+
+    def change(transition: int) -> EmitEvent:
+        return EmitEvent(
+            event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition)
+        )
+
+    return [
+        RegisterEventHandler(
+            OnProcessStart(target_action=node, on_start=[change(Transition.TRANSITION_CONFIGURE)])
+        ),
+        RegisterEventHandler(
+            # Only from configuring: a user who deactivates the node wants it inactive.
+            OnStateTransition(
+                target_lifecycle_node=node,
+                start_state="configuring",
+                goal_state="inactive",
+                entities=[change(Transition.TRANSITION_ACTIVATE)],
+            )
+        ),
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return what `ros2 launch` runs."""
+    return LaunchDescription(
+        [
+            SetEnvironmentVariable("RCUTILS_LOGGING_BUFFERED_STREAM", "1"),
+            *transport_profile(),
+            *arguments(),
+            OpaqueFunction(function=start_nodes),
+        ]
+    )
