@@ -26,7 +26,8 @@ SILENCE_DBFS = -55.0
 #: What ``level_dbfs`` returns for digital silence.
 FLOOR_DBFS = -120.0
 
-_FULL_SCALE = {"int16": 2.0**15, "int32": 2.0**31, "int8": 2.0**7}
+#: Sample types: (value of silence, full scale).
+_PCM = {"int8": (0, 2**7), "int16": (0, 2**15), "int32": (0, 2**31), "uint8": (128, 2**7)}
 
 
 def to_float(samples: ArrayLike) -> NDArray[np.float32]:
@@ -39,14 +40,14 @@ def to_float(samples: ArrayLike) -> NDArray[np.float32]:
         InputError: Another type; names it.
     """
     data = np.asarray(samples)
+    plain: NDArray[np.float32] = np.asarray(data, np.float32)
     if data.dtype.kind == "f":
-        return data.astype(np.float32, copy=False)
-    if data.dtype == np.uint8:
-        return (data.astype(np.float32) - 128.0) / np.float32(128.0)
-    scale = _FULL_SCALE.get(data.dtype.name)
-    if scale is None:
-        raise InputError(f"audio samples are {data.dtype}; give int8, int16, int32, uint8 or float32")
-    return data.astype(np.float32) / np.float32(scale)
+        return plain
+    if data.dtype.name not in _PCM:
+        raise InputError(f"audio samples are {data.dtype}; give {', '.join(_PCM)} or float32")
+    zero, full_scale = _PCM[data.dtype.name]
+    scaled: NDArray[np.float32] = (plain - np.float32(zero)) / np.float32(full_scale)
+    return scaled
 
 
 def mix_down(samples: ArrayLike, channels: int) -> NDArray[np.float32]:
@@ -192,7 +193,8 @@ def _power(samples: NDArray[np.float32], count: int) -> NDArray[np.float64]:
     padded = np.pad(samples.astype(np.float64), N_FFT // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[: count * HOP : HOP]
     spectrum = np.fft.rfft(frames * _hann(), axis=1)
-    return (spectrum.real**2 + spectrum.imag**2).T
+    power: NDArray[np.float64] = spectrum.real**2 + spectrum.imag**2
+    return np.transpose(power)
 
 
 @lru_cache(maxsize=1)
@@ -226,4 +228,5 @@ def _hz_to_mel(hz: float) -> float:
 
 
 def _mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(mel < 15.0, mel * _MEL_HZ, 1000.0 * np.exp(_LOG_STEP * (mel - 15.0)))
+    hz: NDArray[np.float64] = np.where(mel < 15.0, mel * _MEL_HZ, 1000.0 * np.exp(_LOG_STEP * (mel - 15.0)))
+    return hz

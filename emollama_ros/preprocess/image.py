@@ -139,20 +139,20 @@ def _yuv420(u_at: int, v_at: int) -> _Layout:
 
 
 def _yuv_to_rgb(y: _U8, u: _U8, v: _U8) -> _U8:
-    """Convert BT.601 limited-range planes ``[h, w]`` with 6-bit tables (error at most 1 of 255)."""
+    """Convert BT.601 limited-range planes ``[h, w]`` in steps of 1/32, the finest that fit int16."""
     luma = _TABLE_Y[y]
     rgb = np.empty((*y.shape, 3), np.uint8)
     for channel, colour in enumerate((_TABLE_RV[v], _TABLE_GU[u] + _TABLE_GV[v], _TABLE_BU[u])):
-        np.clip((luma + colour) >> 6, 0, 255, out=rgb[..., channel], casting="unsafe")
+        np.clip((luma + colour) >> 5, 0, 255, out=rgb[..., channel], casting="unsafe")
     return rgb
 
 
 def _table(factor: float, offset: int, rounding: int = 0) -> NDArray[np.int16]:
-    return np.round(64 * factor * (np.arange(256.0) - offset) + rounding).astype(np.int16)
+    return np.round(32 * factor * (np.arange(256.0) - offset) + rounding).astype(np.int16)
 
 
-# ITU-R BT.601: R = 1.164 (Y-16) + 1.596 (V-128), and so on. The 32 rounds the shift by 6.
-_TABLE_Y = _table(255 / 219, 16, 32)
+# ITU-R BT.601: R = 1.164 (Y-16) + 1.596 (V-128), and so on. The 16 rounds the shift by 5.
+_TABLE_Y = _table(255 / 219, 16, 16)
 _TABLE_RV = _table(1.596, 128)
 _TABLE_GU = _table(-0.392, 128)
 _TABLE_GV = _table(-0.813, 128)

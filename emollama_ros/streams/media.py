@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -176,7 +176,7 @@ class MediaReader(Iterator[MediaEvent]):
     def report(self) -> MediaReport:
         """How reading went so far; final once the iterator has ended."""
         t = self._tally
-        return MediaReport(t.frames, t.samples, t.damaged, t.end_ns / NS_PER_S, t.problem)
+        return MediaReport(t.frames, t.samples, t.damaged, t.end_s, t.problem)
 
     def __next__(self) -> MediaEvent:
         """Return the next event.
@@ -213,25 +213,23 @@ class MediaReader(Iterator[MediaEvent]):
         tally = self._tally
         if not tally.frames and not tally.samples:
             raise InputError(f"{self._path}: nothing in it could be decoded; it is damaged. {_FIX}")
-        tally.problem = self._problem()
+        tally.problem = "; ".join(tally.problems(self.info.duration_s))
         if tally.problem:
             _LOG.warning("%s: %s", self._path, tally.problem)
 
-    def _problem(self) -> str:
-        tally, problems = self._tally, []
-        missing_s = self.info.duration_s - tally.end_ns / NS_PER_S
-        if tally.broken or missing_s > _MISSING_S:
-            problems.append(
-                f"ends at {tally.end_ns / NS_PER_S:.2f} s of {self.info.duration_s:.2f} s announced: the "
-                "file was cut off or is damaged"
-            )
-        if self.info.has_video and not tally.frames:
-            problems.append("its picture cannot be decoded")
-        if self.info.has_audio and not tally.samples:
-            problems.append("its sound cannot be decoded")
-        if tally.damaged:
-            problems.append(f"{tally.damaged} damaged packets or pictures were left out")
-        return "; ".join(problems)
+
+@dataclass
+class _Part:
+    """How far one stream should go and did go, s."""
+
+    announced_s: float = 0.0
+    end_s: float = 0.0
+
+    def lacks(self) -> bool:
+        return self.announced_s - self.end_s > _MISSING_S
+
+    def __str__(self) -> str:
+        return f"ends at {self.end_s:.2f} s of {self.announced_s:.2f} s announced"
 
 
 @dataclass
@@ -242,17 +240,31 @@ class _Tally:
     samples: int = 0
     damaged: int = 0
     broken: bool = False
-    end_ns: int = 0
+    picture: _Part = field(default_factory=_Part)
+    sound: _Part = field(default_factory=_Part)
     problem: str = ""
 
+    @property
+    def end_s(self) -> float:
+        return max(self.picture.end_s, self.sound.end_s)
+
     def count(self, event: MediaEvent, rate: int) -> None:
-        end_ns = event.stamp_ns
         if isinstance(event, VideoEvent):
             self.frames += 1
+            self.picture.end_s = event.stamp_ns / NS_PER_S
         else:
             self.samples += len(event.samples)
-            end_ns += to_duration_ns(len(event.samples), rate)
-        self.end_ns = max(self.end_ns, end_ns)
+            self.sound.end_s = event.stamp_ns / NS_PER_S + len(event.samples) / rate
+
+    def problems(self, duration_s: float) -> Iterator[str]:
+        """Say in words what is missing of a file of this announced duration."""
+        whole = _Part(duration_s, self.end_s)
+        parts = {"it": whole, "its picture": self.picture, "its sound": self.sound}
+        short = [f"{name} {part}" for name, part in parts.items() if part.lacks()]
+        if short or self.broken:
+            yield f"{', '.join(short) or f'it breaks off at {self.end_s:.2f} s'}: cut off or damaged"
+        if self.damaged:
+            yield f"{self.damaged} damaged packets or pictures were left out"
 
 
 def _open(path: str | PathLike[str]) -> Any:
@@ -335,6 +347,11 @@ def _origin_ns(container: Any) -> int:
     return min(starts, default=0)
 
 
+def _duration_s(stream: Any) -> float:
+    """Return how long a stream says it is, s; 0 when it does not say."""
+    return float((stream.duration or 0) * stream.time_base)
+
+
 def _ns(ticks: int, time_base: Fraction) -> int:
     return round(ticks * time_base * NS_PER_S)
 
@@ -352,6 +369,7 @@ def _video_events(path: str | PathLike[str], tally: _Tally) -> Iterator[MediaEve
         stream.thread_type = "AUTO"
         origin_ns, floor_ns, next_ns = _origin_ns(container), 0, 0
         period_ns = round(NS_PER_S / (stream.average_rate or 25))
+        tally.picture.announced_s = max(_duration_s(stream), stream.frames * period_ns / NS_PER_S)
         for frame in _frames(container, stream, tally):
             stamp_ns = _stamp(frame, stream, origin_ns)
             # A broken index may go backwards; the merge and every ring need order.
@@ -368,6 +386,7 @@ def _upright(frame: Any) -> NDArray[np.uint8]:
 def _audio_events(path: str | PathLike[str], rate: int, tally: _Tally) -> Iterator[MediaEvent]:
     with _open(path) as container:
         stream, origin_ns = _audio_stream(container), _origin_ns(container)
+        tally.sound.announced_s = _duration_s(stream)
         line = _SoundLine(rate)
         for frame in _frames(container, stream, tally):
             yield from line.add(_stamp(frame, stream, origin_ns), frame.sample_rate, _mono(frame))
@@ -378,13 +397,22 @@ def _mono(frame: Any) -> NDArray[np.float32]:
     """Return a decoded frame as float32 ``[n]``: the weighted mean of its channels."""
     data = to_float(frame.to_ndarray())
     count = len(frame.layout.channels)
-    planes = data if frame.format.is_planar else data.reshape(-1, count).T
+    planes: NDArray[np.float32] = data if frame.format.is_planar else data.reshape(-1, count).T
     if count == 1:
-        return planes[0]
-    weights = np.array([_CHANNEL_WEIGHTS.get(c.name, _SURROUND_WEIGHT) for c in frame.layout.channels])
+        return np.ascontiguousarray(planes[0])
+    weights = np.array([_CHANNEL_WEIGHTS.get(name, _SURROUND_WEIGHT) for name in _channel_names(frame)])
     total = weights.sum() or 1.0
     mono: NDArray[np.float32] = (weights / total).astype(np.float32) @ planes
     return mono
+
+
+def _channel_names(frame: Any) -> list[str]:
+    """Return the loudspeaker of each channel; where the file does not say, the usual order is taken."""
+    names = [channel.name for channel in frame.layout.channels]
+    usual = {6: "5.1", 8: "7.1"}.get(len(names))
+    if usual is not None and set(names) == {"NONE"}:
+        names = [channel.name for channel in av.AudioLayout(usual).channels]
+    return names
 
 
 class _SoundLine:
