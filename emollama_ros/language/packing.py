@@ -94,13 +94,13 @@ class GgufSource:
 
     def _tensor(self, name: str) -> Any:
         if name not in self._tensors:
-            raise BundleError(f"the GGUF file has no tensor {name!r}; it is not the model this bundle is made for")
+            raise BundleError(f"the GGUF file has no tensor {name!r}; it is not the model of this bundle")
         return self._tensors[name]
 
     def _blocks(self, name: str, kind: str, width: int) -> NDArray[np.uint8]:
         tensor = self._tensor(name)
         if tensor.tensor_type.name != kind:
-            raise BundleError(f"GGUF tensor {name!r} is {tensor.tensor_type.name}, this bundle is made for {kind}")
+            raise BundleError(f"GGUF tensor {name!r} is {tensor.tensor_type.name}, this bundle needs {kind}")
         inner, outer = (int(n) for n in tensor.shape)
         return np.asarray(tensor.data, dtype=np.uint8).reshape(outer, inner // BLOCK, width)
 
@@ -118,7 +118,9 @@ def pack(tensor: Packed, source: WeightSource) -> Array:
     """
     array = np.ascontiguousarray(PACKINGS[tensor.packing](source, tensor.sources, tensor.options))
     if array.dtype.name != tensor.dtype or array.shape != tensor.shape:
-        raise BundleError(f"{tensor.name}: packed as {array.dtype} {array.shape}, expected {tensor.dtype} {tensor.shape}")
+        raise BundleError(
+            f"{tensor.name}: packed as {array.dtype} {array.shape}, expected {tensor.dtype} {tensor.shape}"
+        )
     return array
 
 

@@ -35,7 +35,7 @@ class Tokenizer:
         try:
             return Tokenizer(tokenizers.Tokenizer.from_file(str(path)))
         except Exception as error:  # the Rust binding raises bare Exception
-            raise BundleError(f"{path}: cannot be read as a tokenizer ({error}); assemble the bundle again") from error
+            raise BundleError(f"{path}: not a tokenizer ({error}); assemble the bundle again") from error
 
     def _encode(self, text: str) -> tuple[int, ...]:
         """Return the tokens of ordinary text; what looks like a control token is split into characters."""
@@ -71,14 +71,15 @@ def tokenizer_json(gguf_path: Path) -> bytes:
 
     def value(key: str) -> Any:
         if key not in fields:
-            raise BundleError(f"{gguf_path.name}: no metadata {key!r}; it is not the model this bundle is made for")
+            raise BundleError(f"{gguf_path.name}: no metadata {key!r}; it is not the model of this bundle")
         return fields[key].contents()
 
     kind = (value("tokenizer.ggml.model"), value("tokenizer.ggml.pre"))
     if kind != ("gpt2", "smollm"):
         raise BundleError(f"{gguf_path.name}: tokenizer {kind}, only ('gpt2', 'smollm') is known")
-    document = _document(value("tokenizer.ggml.tokens"), value("tokenizer.ggml.token_type"),
-                         value("tokenizer.ggml.merges"))
+    document = _document(
+        value("tokenizer.ggml.tokens"), value("tokenizer.ggml.token_type"), value("tokenizer.ggml.merges")
+    )
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -90,7 +91,9 @@ def _document(tokens: Sequence[str], types: Sequence[int], merges: Sequence[str]
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {"id": i, "content": t, **flags} for i, (t, k) in enumerate(zip(tokens, types, strict=True)) if k == _CONTROL
+            {"id": i, "content": t, **flags}
+            for i, (t, k) in enumerate(zip(tokens, types, strict=True))
+            if k == _CONTROL
         ],
         "normalizer": None,
         # The model was trained with every digit a token of its own.
@@ -101,8 +104,14 @@ def _document(tokens: Sequence[str], types: Sequence[int], merges: Sequence[str]
         "post_processor": None,
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
         "model": {
-            "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-            "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
             "vocab": {t: i for i, t in enumerate(tokens)},
             "merges": [merge.split(" ", 1) for merge in merges],
         },
