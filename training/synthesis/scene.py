@@ -90,12 +90,12 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 def draw_background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """Paint a room-like clutter: wall and floor gradients, furniture-like shapes, texture; uint8 [h, w, 3]."""
-    top, bottom = rng.uniform(30, 230, 3), rng.uniform(30, 230, 3)
+    top, bottom = _draw_colour(rng), _draw_colour(rng)
     share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     canvas = np.broadcast_to(top * (1 - share) + bottom * share, (height, width, 3)).astype(np.uint8).copy()
     if rng.random() < 0.6:
         floor = int(height * rng.uniform(0.6, 0.95))
-        canvas[floor:] = rng.uniform(20, 200, 3)
+        canvas[floor:] = _draw_colour(rng)
     for _ in range(rng.integers(0, 14)):
         _draw_thing(canvas, rng)
     softness = float(rng.choice([0.0, 1.5, 4.0, 8.0], p=[0.25, 0.3, 0.3, 0.15])) * width / 320
@@ -106,10 +106,16 @@ def draw_background(rng: np.random.Generator, width: int, height: int) -> np.nda
     return np.clip(canvas + texture, 0, 255).astype(np.uint8)
 
 
+def _draw_colour(rng: np.random.Generator) -> np.ndarray:
+    """Draw a colour, mostly of low saturation as rooms have, [3] in [0, 255]."""
+    colour = rng.uniform(15, 240, 3)
+    return colour.mean() + rng.beta(1.2, 2.5) * (colour - colour.mean())
+
+
 def _draw_thing(canvas: np.ndarray, rng: np.random.Generator) -> None:
     """Draw one shape: a board, a ball, a line or a skin-coloured blob that is not a face."""
     height, width = canvas.shape[:2]
-    colour = tuple(float(v) for v in (rng.uniform(10, 245, 3) if rng.random() < 0.85 else np.array([200, 150, 120.0])))
+    colour = tuple(float(v) for v in (_draw_colour(rng) if rng.random() < 0.85 else np.array([200, 150, 120.0])))
     x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
     w, h = int(rng.integers(width // 30 + 1, width // 3)), int(rng.integers(height // 30 + 1, height // 2))
     kind = rng.integers(4)
