@@ -19,6 +19,9 @@ N_FFT = 400
 HOP = 160
 N_MELS = 80
 
+# 16 * 80 * 201 products stay below OpenBLAS's threshold for threads (4 * 65536).
+_BLOCK = 16
+
 #: Below this level nothing is said: a quiet room with a usual microphone is around -60 dBFS, quiet
 #: speech at arm's length around -45 dBFS.
 SILENCE_DBFS = -55.0
@@ -179,14 +182,26 @@ def log_mel(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     count = len(samples) // HOP
     if count == 0:
         return np.zeros((N_MELS, 0), np.float32)
-    mel = mel_filters() @ _power(samples, count)
-    log: NDArray[np.float64] = np.log10(np.maximum(mel, 1e-10))
+    log: NDArray[np.float64] = np.log10(np.maximum(_mel_power(samples, count), 1e-10))
     scaled: NDArray[np.float64] = (np.maximum(log, log.max() - 8.0) + 4.0) / 4.0
-    return scaled.astype(np.float32)
+    return np.ascontiguousarray(scaled.T, np.float32)
+
+
+def _mel_power(samples: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+    """Return the power in each mel band of ``count`` windows, ``[count, 80]``.
+
+    The product is made in blocks small enough that OpenBLAS keeps it on this thread: waking its others
+    takes 30 ms where the model already uses every core, the product itself 0.3 ms.
+    """
+    blocks = -(-count // _BLOCK)
+    power = np.zeros((blocks * _BLOCK, N_FFT // 2 + 1))
+    power[:count] = _power(samples, count)
+    mel: NDArray[np.float64] = power.reshape(blocks, _BLOCK, -1) @ mel_filters().T
+    return mel.reshape(-1, N_MELS)[:count]
 
 
 def _power(samples: NDArray[np.float32], count: int) -> NDArray[np.float64]:
-    """Return the power spectrum of ``count`` windows, ``[201, count]``.
+    """Return the power spectrum of ``count`` windows, ``[count, 201]``.
 
     In double precision: single-precision FFT noise is 1e-4 in the quietest bands kept.
     """
@@ -194,7 +209,7 @@ def _power(samples: NDArray[np.float32], count: int) -> NDArray[np.float64]:
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[: count * HOP : HOP]
     spectrum = np.fft.rfft(frames * _hann(), axis=1)
     power: NDArray[np.float64] = spectrum.real**2 + spectrum.imag**2
-    return np.transpose(power)
+    return power
 
 
 @lru_cache(maxsize=1)

@@ -83,6 +83,14 @@ def test_a_clock_that_falls_back_starts_again() -> None:
     assert ring.totals.jumps == 1
 
 
+@pytest.mark.parametrize(("ends_before_s", "jumped"), [(0.99, False), (1.01, True)])
+def test_only_a_second_or_more_is_a_fall(ends_before_s: float, jumped: bool) -> None:
+    ring = AudioRing(8.0)
+    ring.push(0, ramp(0, 64000))
+    report = ring.push(round((4 - ends_before_s) * S) - ns(160), ramp(0, 160))
+    assert (report.jumped, report.overlap_samples) == (jumped, 0 if jumped else 160)
+
+
 def test_a_wild_stamp_heals() -> None:
     """One stamp of the year 2262 may cost the buffer, not the stream."""
     ring = AudioRing(1.0)

@@ -167,6 +167,12 @@ def test_sound_that_starts_late_keeps_its_time(tmp_path: Path) -> None:
     assert video[0].stamp_ns == 0 and audio[0].stamp_ns == pytest.approx(0.75 * S, abs=0.002 * S)
 
 
+def test_stamps_count_from_the_beginning_of_the_file(tmp_path: Path) -> None:
+    """A recording that begins at 7.5 s on its own clock, as cut-out pieces do."""
+    clip = write(tmp_path / "a.mkv", sound=tone(16000, 1, 0.5), audio_codec="pcm_s16le", delay_s=7.5)
+    assert read(clip)[2][0].stamp_ns == 0
+
+
 def test_the_ring_takes_a_file_without_a_gap(tmp_path: Path) -> None:
     clip = write(tmp_path / "a.mp4", sound=tone(44100, 2, 2.0), rate=44100, layout="stereo")
     ring = AudioRing(4.0)
@@ -320,6 +326,22 @@ def test_what_is_no_media_says_so(
     with pytest.raises(InputError, match=expected) as caught:
         look(path)
     assert str(path) in str(caught.value)
+
+
+def test_only_plain_files_may_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A play list must not open a network connection: FFmpeg is limited to local files."""
+    asked: list[dict[str, str]] = []
+    real = av.open
+
+    def spy(*args: str, **kwargs: dict[str, str]) -> object:
+        asked.append(kwargs.get("options", {}))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(av, "open", spy)
+    clip = write(tmp_path / "a.wav", sound=tone(16000, 1, 0.1), audio_codec="pcm_s16le")
+    asked.clear()  # writing opened it too
+    open_media(clip)
+    assert asked == [{"protocol_whitelist": "file"}]
 
 
 def test_a_network_address_is_never_opened() -> None:
