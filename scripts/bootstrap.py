@@ -262,7 +262,13 @@ def call(place: Place, log_name: str, command: Iterable[str | Path]) -> str:
         out.flush()
         begin = out.tell()
         process = subprocess.Popen(
-            words, cwd=place.root, env=place.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            words,
+            cwd=place.root,
+            env=place.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            close_fds=False,  # see exclusive()
         )
         code = _wait_showing_time(process)
         out.seek(begin)
@@ -292,8 +298,12 @@ def _wait_showing_time(process: subprocess.Popen[bytes]) -> int:
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Hold a lock file. The kernel frees it when this process ends, however it ends."""
+    """Hold a lock file. The kernel frees it when this process and its children end, however they end.
+
+    The children inherit it: if only we are killed, a pip that still runs must not meet that of the next run.
+    """
     with lock.open("a") as handle:
+        os.set_inheritable(handle.fileno(), True)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -225,6 +226,27 @@ def test_two_runs_take_turns(bootstrap: ModuleType, tmp_path: Path) -> None:
         assert not entered.wait(0.2)
     assert entered.wait(10)
     thread.join(10)
+
+
+def test_lock_outlives_a_killed_run_as_long_as_its_child_works(root: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys; sys.path.insert(0, {str(root / "scripts")!r})
+import bootstrap, pathlib, os, signal, subprocess
+with bootstrap.exclusive(pathlib.Path({str(tmp_path / "lock")!r})):
+    child = subprocess.Popen(["cat"], close_fds=False)
+    print(child.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-B", "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None and run.stdin is not None
+        assert run.stdout.readline().strip().isdigit()
+        run.wait(10)
+        with (tmp_path / "lock").open("a") as handle:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            run.stdin.close()  # lets the child end
+            fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 # --- the virtual environment ---
