@@ -1,8 +1,10 @@
 """Start emotion perception: `ros2 launch emollama_ros perception.launch.py source:=CLIP.mp4`.
 
 Without `source` the node listens to the topics of a camera driver and a microphone that run already.
-The lifecycle is driven from here: configured when the process is up, activated when configured, and the
-same again when it is respawned.
+
+With `autostart` the node takes itself to active, at the start and after every respawn. Launch could drive it
+with ChangeState events, but not after a crash: for the 20 s until DDS gives the dead process up, launch sends
+its request to that one and waits for the answer for ever (seen with launch_ros 0.26.6).
 """
 
 from __future__ import annotations
@@ -12,19 +14,12 @@ import os
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
     DeclareLaunchArgument,
-    EmitEvent,
     OpaqueFunction,
-    RegisterEventHandler,
     SetEnvironmentVariable,
 )
-from launch.event_handlers import OnProcessStart
-from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterFile
-from lifecycle_msgs.msg import Transition
 
 from launch import LaunchContext, LaunchDescription
 
@@ -119,7 +114,7 @@ def start_nodes(context: LaunchContext) -> list:
     perception = LifecycleNode(
         name="perception_node",
         executable="perception_node",
-        parameters=parameters(autostart=False, **chosen),
+        parameters=parameters(autostart=value("autostart") == "true", **chosen),
         remappings=[
             camera,
             (f"{camera[0]}/compressed", f"{camera[1]}/compressed"),
@@ -153,34 +148,7 @@ def start_nodes(context: LaunchContext) -> list:
                 **common,
             )
         )
-    return (drive(perception) if value("autostart") == "true" else []) + nodes
-
-
-def drive(node: LifecycleNode) -> list[RegisterEventHandler]:
-    """Take a lifecycle node to active whenever its process starts.
-
-    The form with events works with every launch_ros; ``LifecycleNode(autostart=True)`` came with 0.26.7.
-    """
-
-    def change(transition: int) -> EmitEvent:
-        return EmitEvent(
-            event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition)
-        )
-
-    return [
-        RegisterEventHandler(
-            OnProcessStart(target_action=node, on_start=[change(Transition.TRANSITION_CONFIGURE)])
-        ),
-        RegisterEventHandler(
-            # Only from configuring: a user who deactivates the node wants it inactive.
-            OnStateTransition(
-                target_lifecycle_node=node,
-                start_state="configuring",
-                goal_state="inactive",
-                entities=[change(Transition.TRANSITION_ACTIVATE)],
-            )
-        ),
-    ]
+    return nodes
 
 
 def generate_launch_description() -> LaunchDescription:

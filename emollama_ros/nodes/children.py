@@ -15,6 +15,12 @@ KEPT_LINES = 30
 GRACE_S = 5.0
 
 
+def command(module: str, parameters: Mapping[str, str]) -> list[str]:
+    """Return the command line of a node of this package; values are YAML."""
+    given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+    return [sys.executable, "-m", f"emollama_ros.nodes.{module}", "--ros-args", *given]
+
+
 class Child:
     """One process; everything it writes is read as it comes, so that it never blocks on a full pipe."""
 
@@ -22,7 +28,6 @@ class Child:
         """Start it, away from the terminal's Ctrl-C: it is told to end when its output was read."""
         self.name = name
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
-        self._marks: dict[str, str] = {}
         self._process = subprocess.Popen(
             command,
             env=dict(environment),
@@ -92,9 +97,7 @@ class Children:
             module: Module in ``emollama_ros.nodes``.
             parameters: Values as YAML, by name.
         """
-        given = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
-        command = [sys.executable, "-m", f"emollama_ros.nodes.{module}", "--ros-args", *given]
-        child = Child(module, command, self._environment)
+        child = Child(module, command(module, parameters), self._environment)
         self._children.append(child)
         return child
 

@@ -110,6 +110,7 @@ class LiveView:
     def __init__(self, console: Console, title: str) -> None:
         """Take over part of the terminal until ``close``."""
         self._title = title
+        self._width = min(88, console.width)
         self._note = ""
         self._shown: Shown | None = None
         self._why: Why | None = None
@@ -146,7 +147,7 @@ class LiveView:
                 Panel(Text(self._why.text + cursor), title=about, title_align="left", border_style="dim")
             )
         parts.append(Text(self._note, style="dim"))
-        return Panel(Group(*parts), title=self._title, width=min(88, self._live.console.width))
+        return Panel(Group(*parts), title=self._title, width=self._width)
 
 
 def _headline(shown: Shown) -> Text:

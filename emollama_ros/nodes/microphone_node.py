@@ -80,8 +80,10 @@ def choose(devices: list[Device], wanted: str, default_index: int | None) -> Dev
     listed = "; ".join(map(str, devices))
     if not wanted:
         return next((d for d in devices if d.index == default_index), devices[0])
-    fitting = [d for d in devices if wanted == str(d.index)]
-    fitting = fitting or [d for d in devices if wanted.lower() in d.name.lower()]
+    if wanted.isdigit():  # many names have digits in them
+        fitting = [d for d in devices if d.index == int(wanted)]
+    else:
+        fitting = [d for d in devices if wanted.lower() in d.name.lower()]
     exact = [d for d in fitting if d.name.lower() == wanted.lower()]
     if len(exact or fitting) != 1:
         found = "several devices" if fitting else "no device"

@@ -38,7 +38,7 @@ class PerceptionParameters:
     """Parameters of ``perception_node``; read when the node is configured."""
 
     autostart: bool = option(
-        False, "configure and activate by itself; leave false where launch or a manager does it"
+        False, "go to active by itself; false = a lifecycle manager, or `ros2 lifecycle set`, does it"
     )
     bundle: str = option("", "folder of the model bundle; empty = the default bundle")
     engine: str = option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -47,9 +48,12 @@ def run_node(make: Callable[[], AnyNode], run: Run = spin) -> int:
         rclpy.logging.get_logger("emollama_ros").fatal(str(error))
         code = 1
     finally:
+        # Ctrl-C arrives twice, from the terminal and from launch; the end must not be interrupted.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             code = max(code, _close(node))
         rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # rclpy has put back what was there before
     return code
 
 

@@ -64,7 +64,7 @@ def load_truth(clip: Path) -> tuple[Segment, ...]:
         return tuple(Segment(float(s["start_s"]), float(s["end_s"]), str(s["label"])) for s in segments)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: no ground truth of the form segments/start_s/end_s/label ({error}); remove or correct it"
+            f"{path}: no ground truth (segments of start_s, end_s, label): {error}; correct or remove it"
         ) from error
 
 

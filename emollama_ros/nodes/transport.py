@@ -13,14 +13,16 @@ VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 def config_file(name: str) -> Path | None:
     """Return a file of the package's ``config`` folder, installed or in the checkout; ``None`` if absent."""
-    places = [Path(__file__).resolve().parents[2] / "config"]
+    beside = Path(__file__).resolve().parents[2] / "config" / name
+    if beside.is_file():
+        return beside
     try:
-        from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+        from ament_index_python.packages import get_package_share_directory
 
-        places.append(Path(get_package_share_directory("emollama_ros")) / "config")
-    except (ImportError, PackageNotFoundError):
-        pass  # a checkout that was never installed has its config beside it
-    return next((place / name for place in places if (place / name).is_file()), None)
+        installed = Path(get_package_share_directory("emollama_ros")) / "config" / name
+    except (ImportError, LookupError, OSError):
+        return None  # no ROS, or none that knows the package
+    return installed if installed.is_file() else None
 
 
 def with_profile(environment: Mapping[str, str] | None = None) -> dict[str, str]:

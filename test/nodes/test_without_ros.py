@@ -1,0 +1,265 @@
+"""The parts of the nodes that have no ROS in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emollama_ros.errors import ConfigError, InputError
+from emollama_ros.estimate import Status
+from emollama_ros.nodes import parameters
+from emollama_ros.nodes.children import Children
+from emollama_ros.nodes.clock import DRIFT_CHUNKS, SECOND, CaptureClock
+from emollama_ros.nodes.inputs import InputMeter, Inputs
+from emollama_ros.nodes.numbering import REMEMBERED, Numbering
+from emollama_ros.nodes.timeline import Segment, compare, load_truth, merge, true_label
+from emollama_ros.nodes.transport import PROFILE, VARIABLES, config_file, with_profile
+
+TABLES = (parameters.PerceptionParameters, parameters.MicrophoneParameters, parameters.MediaPlayerParameters)
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT = 2 * SECOND
+
+
+class TestParameters:
+    @pytest.mark.parametrize("table", TABLES)
+    def test_defaults_are_legal_and_explained(self, table):
+        assert parameters.check(table, dataclasses.asdict(table())) == table()
+        assert all(len(doc) > 10 for *_, doc in parameters.table_rows(table))
+
+    @pytest.mark.parametrize("table", TABLES)
+    def test_every_bound_is_enforced_and_named(self, table):
+        for item in dataclasses.fields(table):
+            high = item.metadata["high"]
+            if high is None:
+                continue
+            wrong = type(item.default)(high) + 1
+            with pytest.raises(ConfigError, match=f"{item.name}: {wrong}.*within"):
+                parameters.check(table, {item.name: wrong})
+
+    def test_wrong_choice_lists_what_is_legal(self):
+        with pytest.raises(ConfigError, match="engine: 'gpu' is not one of auto, cpu, cuda, tensorrt"):
+            parameters.check(parameters.PerceptionParameters, {"engine": "gpu"})
+
+    @given(st.one_of(st.integers(), st.text(), st.booleans(), st.none(), st.lists(st.floats())))
+    def test_wrong_type_is_refused(self, value):
+        with pytest.raises(ConfigError, match="hop_s"):
+            parameters.check(parameters.PerceptionParameters, {"hop_s": value})
+
+    def test_shipped_file_names_only_parameters_that_exist(self):
+        shipped = yaml.safe_load((ROOT / "config" / "perception.yaml").read_text())
+        names = ("/**/perception_node", "/**/microphone", "/**/media_player")
+        assert set(shipped) == set(names)
+        for name, table in zip(names, TABLES, strict=True):
+            values = shipped[name]["ros__parameters"]
+            assert set(values) <= {f.name for f in dataclasses.fields(table)}
+            parameters.check(table, values)
+
+    def test_documentation_has_every_parameter_with_its_default(self):
+        text = (ROOT / "docs" / "nodes.md").read_text()
+        for table in TABLES:
+            for name, default, legal, doc in parameters.table_rows(table):
+                assert f"| `{name}` | `{default}` | {legal} | {doc} |" in text
+
+
+class TestCaptureClock:
+    def test_time_is_counted_not_measured(self):
+        clock = CaptureClock(16000)
+        late_ns = [0, 30_000_000, 0, 25_000_000, 5_000_000]
+        stamps = [
+            clock.chunk(SECOND + i * SECOND // 10 + late, 1600) for i, late in enumerate(late_ns, start=1)
+        ]
+        assert [b - a for a, b in zip(stamps, stamps[1:], strict=False)] == [SECOND // 10] * 4
+        assert stamps[0] == SECOND
+
+    def test_latency_sets_stamps_back(self):
+        assert CaptureClock(8000, latency_ns=50_000_000).chunk(2 * SECOND, 8000) == SECOND - 50_000_000
+
+    @given(st.integers(50, 2000))
+    def test_lost_samples_move_the_time_on(self, lost_ms):
+        clock, now = CaptureClock(16000), 10 * SECOND
+        for _ in range(3):
+            now += 20_000_000
+            clock.chunk(now, 320)
+        now += lost_ms * 1_000_000
+        for _ in range(DRIFT_CHUNKS + 3):
+            now += 20_000_000
+            stamp = clock.chunk(now, 320)
+        assert clock.corrections == 1
+        assert stamp == now - 20_000_000
+
+    @given(st.lists(st.integers(0, 35_000_000), min_size=20, max_size=60))
+    def test_scheduling_noise_never_moves_it(self, noise):
+        clock = CaptureClock(16000)
+        for i, late in enumerate(noise):
+            clock.chunk((i + 1) * 20_000_000 + late, 320)
+        assert clock.corrections == 0
+
+
+class TestInputs:
+    def inputs(self):
+        return Inputs(InputMeter("/camera"), InputMeter("/audio"), InputMeter("/transcript"))
+
+    def test_nothing_ever_is_stale_and_names_the_topics(self):
+        status, words = self.inputs().why_nothing(SECOND, TIMEOUT, {"/camera": 0, "/audio": 1}.__getitem__)
+        assert status is Status.STALE
+        assert "/camera has no publisher" in words and "/audio has 1 publisher(s)" in words
+
+    def test_lost_frames_bring_the_hint(self):
+        inputs = self.inputs()
+        inputs.image.lose(SECOND, 120)
+        assert VARIABLES[0] in inputs.why_nothing(SECOND, TIMEOUT, lambda _: 1)[1]
+        assert VARIABLES[0] in inputs.complaints(SECOND, TIMEOUT)[0]
+
+    def test_an_absent_camera_is_no_complaint_but_a_stopped_one_is(self):
+        inputs = self.inputs()
+        inputs.audio.accept(SECOND, 77)
+        assert inputs.complaints(2 * SECOND, TIMEOUT) == []
+        inputs.image.accept(SECOND, 77)
+        inputs.audio.accept(5 * SECOND, 78)
+        assert inputs.complaints(5 * SECOND, TIMEOUT) == ["/camera: silent for 4.0 s"]
+
+    def test_refused_input_is_degraded_with_its_reason(self):
+        inputs = self.inputs()
+        assert inputs.image.refuse(SECOND, "wrong step") is True
+        assert inputs.image.refuse(SECOND + 1, "wrong step") is False
+        status, words = inputs.why_nothing(2 * SECOND, TIMEOUT, lambda _: 1)
+        assert status is Status.DEGRADED and "/camera: wrong step" in words
+
+    def test_input_that_just_began_is_given_time(self):
+        inputs = self.inputs()
+        inputs.audio.accept(10 * SECOND, 1)
+        assert inputs.why_nothing(11 * SECOND, TIMEOUT, lambda _: 1) is None
+        for ms in range(11_000, 14_000, 100):
+            inputs.audio.accept(ms * 1_000_000, ms)
+        status, words = inputs.why_nothing(14 * SECOND, TIMEOUT, lambda _: 1)
+        assert status is Status.DEGRADED and "too slow, or stuck" in words
+
+    def test_a_window_is_complete_when_the_last_stream_got_there(self):
+        inputs = self.inputs()
+        for stamp in range(5):
+            inputs.image.accept(1000 + stamp, stamp * 100)
+            inputs.audio.accept(2000 + stamp, stamp * 100)
+        assert inputs.completed_ns(250) == 2003
+        assert inputs.completed_ns(500) is None
+
+    def test_sensor_time_goes_on_with_the_steady_clock(self):
+        inputs = self.inputs()
+        assert inputs.sensor_time_ns(5) is None
+        inputs.image.accept(10 * SECOND, 500 * SECOND)
+        assert inputs.sensor_time_ns(12 * SECOND) == 502 * SECOND
+
+    def test_rate(self):
+        meter = InputMeter("/camera")
+        meter.tick(0)
+        for i in range(30):
+            meter.accept(i, i)
+        meter.tick(SECOND)
+        assert meter.rate_hz == 30.0
+
+
+class TestNumbering:
+    def test_numbers_have_no_gaps_across_pipelines(self):
+        numbers = Numbering()
+        assert [numbers.state(0), numbers.state(None), numbers.state(1)] == [0, 1, 2]
+        assert numbers.reasoning(0, 1) == (0, 2)
+        assert numbers.reasoning(0, 1) == (0, 2)
+        numbers.new_pipeline()
+        assert numbers.reasoning(0, 1) is None
+        assert numbers.state(0) == 3
+        assert numbers.reasoning(0, 0) == (1, 3)
+
+    def test_memory_is_bounded(self):
+        numbers = Numbering()
+        for n in range(REMEMBERED + 10):
+            numbers.state(n)
+        assert numbers.reasoning(0, 9) is None
+        assert numbers.reasoning(0, 10) == (0, 10)
+
+
+class TestTimeline:
+    TRUTH = (Segment(0, 3, "neutral"), Segment(3, 10, "happy"))
+
+    def test_a_window_has_the_label_that_fills_most_of_it(self):
+        assert true_label(Segment(1, 5, "?"), self.TRUTH) == "neutral"
+        assert true_label(Segment(2, 6, "?"), self.TRUTH) == "happy"
+        assert true_label(Segment(20, 21, "?"), self.TRUTH) is None
+
+    def test_agreement_states_both_kinds_of_chance(self):
+        windows = [
+            Segment(0, 2, "neutral"),
+            Segment(3, 5, "happy"),
+            Segment(4, 6, "sad"),
+            Segment(30, 31, "sad"),
+        ]
+        result = compare(windows, self.TRUTH)
+        assert (result.hits, result.windows, result.majority) == (2, 3, 2 / 3)
+        assert "2 of 3 windows (67%); chance: 14% guessing, 67% always" in str(result)
+
+    def test_no_windows_agree_with_nothing(self):
+        assert compare([], self.TRUTH).share == 0.0
+
+    def test_merging_makes_stretches(self):
+        windows = [Segment(0, 1, "sad"), Segment(0, 1.5, "sad"), Segment(0, 2, "happy")]
+        assert merge(windows) == [Segment(0, 1.5, "sad"), Segment(1.5, 2, "happy")]
+
+    def test_truth_is_optional_but_must_be_right(self, tmp_path):
+        clip = tmp_path / "a.mp4"
+        assert load_truth(clip) == ()
+        truth = {"segments": [{"start_s": 0, "end_s": 1.5, "label": "sad"}]}
+        clip.with_suffix(".json").write_text(json.dumps(truth))
+        assert load_truth(clip) == (Segment(0.0, 1.5, "sad"),)
+        clip.with_suffix(".json").write_text("[]")
+        with pytest.raises(InputError, match="a.json"):
+            load_truth(clip)
+
+
+class TestTransport:
+    def test_profile_is_found_and_set_under_both_names(self):
+        environment = with_profile({})
+        assert {environment[name] for name in VARIABLES} == {str(config_file(PROFILE))}
+
+    @pytest.mark.parametrize("name", VARIABLES)
+    def test_a_profile_of_the_user_stays(self, name):
+        assert with_profile({name: "/mine.xml"}) == {name: "/mine.xml"}
+
+
+class TestChildren:
+    @pytest.fixture
+    def child_of(self):
+        with Children(os.environ) as children:
+
+            def start(code):
+                from emollama_ros.nodes.children import Child
+
+                child = Child("it", [sys.executable, "-c", code], os.environ)
+                children._children.append(child)
+                return child
+
+            yield start, children
+
+    def test_the_last_words_of_a_crash_are_kept(self, child_of):
+        start, children = child_of
+        child = start("print('before'); raise SystemExit('this is why')")
+        child._process.wait(10)
+        assert children.fallen() is child
+        assert "status 1" in child.epitaph() and "this is why" in child.epitaph()
+
+    def test_one_that_ignores_interrupts_is_ended_all_the_same(self, child_of, monkeypatch):
+        monkeypatch.setattr("emollama_ros.nodes.children.GRACE_S", 0.2)
+        start, children = child_of
+        child = start(
+            "import signal,time\nfor s in (2,15): signal.signal(s, signal.SIG_IGN)\n"
+            "print('ready', flush=True)\ntime.sleep(60)"
+        )
+        while child.line_with("ready") is None:
+            assert child.exit_status is None
+        child.stop()
+        assert child.exit_status == -9
