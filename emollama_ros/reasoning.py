@@ -35,7 +35,7 @@ _SYSTEM = (
 #: run time, because the prompt up to here is computed once.
 _EXAMPLES = (
     (
-        "feeling: happy, 81 %\nvoice: the voice is lively (10 semitones); the speech is fast (5.6 syllables/s)"
+        "feeling: happy, 81 %\nvoice: the voice is lively (10 semitones); the speech is fast (5 syllables/s)"
         '\npicture: there is some movement\nthe words: "we really won the match"',
         "The person clearly seems happy: the speech is fast and the voice is lively. "
         "Voice and picture agree.",

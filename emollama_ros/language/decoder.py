@@ -62,7 +62,7 @@ class EmbeddingTable:
         """Return the embeddings (n, hidden) of tokens."""
         rows = np.asarray(tokens, dtype=np.intp)
         values = (self._codes[rows].astype(np.float32) - 128) * self._scale[rows][..., None]
-        return values.reshape(len(rows), -1)
+        return values.reshape(len(rows), self.hidden)
 
     @property
     def hidden(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, getcontext
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -189,10 +189,11 @@ def _rope(function: Callable[[float], float], options: Mapping[str, float]) -> A
 
     Frequencies by decimal arithmetic, angles by one exact product: libraries differ in the last bit of pow.
     """
-    getcontext().prec = 40
     dim, positions = int(options["dim"]), int(options["positions"])
-    theta = Decimal(options["theta"])
-    frequencies = [float((theta.ln() * Decimal(-2 * i) / dim).exp()) for i in range(dim // 2)]
+    with localcontext() as context:
+        context.prec = 40
+        theta = Decimal(options["theta"])
+        frequencies = [float((theta.ln() * Decimal(-2 * i) / dim).exp()) for i in range(dim // 2)]
     table = [[function(position * f) for f in frequencies] for position in range(positions)]
     return np.array(table, dtype=np.float64).astype(np.float32)
 

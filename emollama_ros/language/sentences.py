@@ -165,7 +165,7 @@ class Sentences:
         return self._closing(state)
 
     def _joint(self, state: Progress) -> Sequence[Option]:
-        """After a clause: ``a.``, ``a and b.``, or the list ``a, b and c.``"""
+        """After a clause, giving ``a``, ``a and b`` or the list ``a, b and c``."""
         left = min(NAMED, len(self._evidence.supporting)) - len(state.named)
         joined = [Option(" and", replace(state, stage="last"))] if left > 0 else []
         if state.listing:

@@ -1,0 +1,57 @@
+"""A language model and a tokenizer without weights."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class FakeTokenizer:
+    """Words with the space before them are tokens."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, int] = {}
+        self._pieces: list[str] = []
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        return tuple(self._id(piece) for piece in re.findall(r" ?\w+| ?[^\w\s]+|\s", text))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(self._pieces[t] for t in tokens)
+
+    def control(self, content: str) -> int:
+        return self._id(content)
+
+    def _id(self, piece: str) -> int:
+        if piece not in self._ids:
+            self._ids[piece] = len(self._pieces)
+            self._pieces.append(piece)
+        return self._ids[piece]
+
+
+class FakeModel:
+    """Scores that look random but follow from the seed and all tokens before."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.tokens: list[int] = []
+        self.passes = 0
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        assert tokens, "a pass needs at least one token"
+        self.tokens += tokens
+        self.passes += 1
+
+    def scores(self, tokens: Sequence[int]) -> np.ndarray:
+        before = zlib.crc32(repr((self.seed, self.tokens)).encode())
+        return np.array([zlib.crc32(f"{before} {t}".encode()) / 2**28 for t in tokens], np.float32)
+
+    def snapshot(self) -> int:
+        return len(self.tokens)
+
+    def restore(self, mark: int) -> None:
+        assert 0 <= mark <= len(self.tokens)
+        del self.tokens[mark:]
