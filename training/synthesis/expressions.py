@@ -14,63 +14,87 @@ from dataclasses import dataclass
 import numpy as np
 
 from emollama_ros.errors import ConfigError
-from emollama_ros.labels import DEFAULT_LABELS
 from training.synthesis.assets import Floats
 
+_PAIRED = """
+    browDown browOuterUp cheekSquint eyeBlink eyeLookDown eyeLookIn eyeLookOut eyeLookUp eyeSquint eyeWide
+    mouthDimple mouthFrown mouthLowerDown mouthPress mouthSmile mouthStretch mouthUpperUp noseSneer
+"""
 #: ARKit units that exist once for each half of the face; recipes name the pair.
-PAIRED: frozenset[str] = frozenset(
-    "browDown browOuterUp cheekSquint eyeBlink eyeLookDown eyeLookIn eyeLookOut eyeLookUp eyeSquint eyeWide "
-    "mouthDimple mouthFrown mouthLowerDown mouthPress mouthSmile mouthStretch mouthUpperUp noseSneer".split()
-)
+PAIRED: frozenset[str] = frozenset(_PAIRED.split())
+
+
+def _recipe(text: str) -> Mapping[str, float]:
+    """Read ``unit weight unit weight ...``."""
+    words = text.split()
+    return dict(zip(words[::2], map(float, words[1::2]), strict=True))
+
 
 #: Face units of each label at full strength, by variant.
 RECIPES: Mapping[str, tuple[Mapping[str, float], ...]] = {
     "neutral": (
-        {},
-        {"mouthPress": 0.12},
-        {"browInnerUp": 0.1},
-        {"eyeSquint": 0.1, "mouthShrugUpper": 0.08},
+        _recipe(""),
+        _recipe("mouthPress 0.12"),
+        _recipe("browInnerUp 0.1"),
+        _recipe("eyeSquint 0.1 mouthShrugUpper 0.08"),
     ),
     "happy": (
-        {"mouthSmile": 0.95, "cheekSquint": 0.8, "eyeSquint": 0.4, "mouthDimple": 0.3},
-        {"mouthSmile": 1.0, "cheekSquint": 0.9, "eyeSquint": 0.5, "mouthUpperUp": 0.55, "jawOpen": 0.14},
-        {"mouthSmile": 1.0, "cheekSquint": 1.0, "eyeSquint": 0.7, "jawOpen": 0.38, "mouthUpperUp": 0.5, "browOuterUp": 0.2},
-        {"mouthSmile": 0.85, "cheekSquint": 0.5, "mouthDimple": 0.5, "browInnerUp": 0.2, "browOuterUp": 0.25},
+        _recipe("mouthSmile 0.95 cheekSquint 0.8 eyeSquint 0.4 mouthDimple 0.3"),
+        _recipe("mouthSmile 1 cheekSquint 0.9 eyeSquint 0.5 mouthUpperUp 0.55 jawOpen 0.14"),
+        _recipe("mouthSmile 1 cheekSquint 1 eyeSquint 0.7 jawOpen 0.38 mouthUpperUp 0.5 browOuterUp 0.2"),
+        _recipe("mouthSmile 0.85 cheekSquint 0.5 mouthDimple 0.5 browInnerUp 0.2 browOuterUp 0.25"),
     ),
     "sad": (
-        {"browInnerUp": 1.0, "mouthFrown": 0.9, "eyeBlink": 0.22, "mouthShrugLower": 0.4},
-        {"browInnerUp": 0.9, "browDown": 0.3, "mouthFrown": 1.0, "mouthShrugLower": 0.7, "eyeSquint": 0.3, "eyeBlink": 0.15},
-        {"browInnerUp": 1.0, "mouthFrown": 0.7, "eyeBlink": 0.35, "eyeLookDown": 0.5, "mouthPress": 0.2},
-        {"browInnerUp": 0.8, "mouthFrown": 1.0, "mouthLowerDown": 0.15, "mouthStretch": 0.25, "cheekSquint": 0.4, "eyeBlink": 0.25},
+        _recipe("browInnerUp 1 mouthFrown 0.9 eyeBlink 0.22 mouthShrugLower 0.4"),
+        _recipe("browInnerUp 0.9 browDown 0.3 mouthFrown 1 mouthShrugLower 0.7 eyeSquint 0.3 eyeBlink 0.15"),
+        _recipe("browInnerUp 1 mouthFrown 0.7 eyeBlink 0.22 eyeLookDown 0.4 mouthPress 0.2"),
+        _recipe(
+            "browInnerUp 0.8 mouthFrown 1 mouthLowerDown 0.15 mouthStretch 0.25 cheekSquint 0.4 eyeBlink 0.25"
+        ),
     ),
     "angry": (
-        {"browDown": 1.0, "eyeSquint": 0.5, "mouthPress": 0.9, "mouthFrown": 0.35, "noseSneer": 0.25, "jawForward": 0.3},
-        {"browDown": 1.0, "eyeWide": 0.5, "mouthFunnel": 0.35, "jawOpen": 0.3, "mouthLowerDown": 0.7, "mouthUpperUp": 0.5, "noseSneer": 0.35},
-        {"browDown": 1.0, "eyeSquint": 0.35, "eyeWide": 0.35, "mouthRollLower": 0.4, "mouthRollUpper": 0.4, "mouthPress": 0.6},
-        {"browDown": 1.0, "eyeSquint": 0.4, "mouthStretch": 0.45, "mouthLowerDown": 0.8, "jawOpen": 0.12, "noseSneer": 0.3},
+        _recipe("browDown 1 eyeSquint 0.5 mouthPress 0.9 mouthFrown 0.35 noseSneer 0.25 jawForward 0.3"),
+        _recipe(
+            "browDown 1 eyeWide 0.5 mouthFunnel 0.35 jawOpen 0.3 "
+            "mouthLowerDown 0.7 mouthUpperUp 0.5 noseSneer 0.35"
+        ),
+        _recipe(
+            "browDown 1 eyeSquint 0.35 eyeWide 0.35 mouthRollLower 0.4 mouthRollUpper 0.4 mouthPress 0.6"
+        ),
+        _recipe("browDown 1 eyeSquint 0.4 mouthStretch 0.45 mouthLowerDown 0.8 jawOpen 0.12 noseSneer 0.3"),
     ),
     "surprised": (
-        {"browInnerUp": 0.9, "browOuterUp": 1.0, "eyeWide": 0.9, "jawOpen": 0.55},
-        {"browInnerUp": 1.0, "browOuterUp": 1.0, "eyeWide": 1.0, "jawOpen": 0.4, "mouthFunnel": 0.5},
-        {"browInnerUp": 0.8, "browOuterUp": 1.0, "eyeWide": 0.7, "jawOpen": 0.25},
-        {"browInnerUp": 1.0, "browOuterUp": 0.9, "eyeWide": 1.0, "jawOpen": 0.75},
+        _recipe("browInnerUp 0.9 browOuterUp 1 eyeWide 0.9 jawOpen 0.55"),
+        _recipe("browInnerUp 1 browOuterUp 1 eyeWide 1 jawOpen 0.4 mouthFunnel 0.5"),
+        _recipe("browInnerUp 0.8 browOuterUp 1 eyeWide 0.7 jawOpen 0.25"),
+        _recipe("browInnerUp 1 browOuterUp 0.9 eyeWide 1 jawOpen 0.75"),
     ),
     "scared": (
-        {"browInnerUp": 1.0, "browDown": 0.45, "eyeWide": 1.0, "mouthStretch": 1.0, "mouthLowerDown": 0.3, "jawOpen": 0.1},
-        {"browInnerUp": 1.0, "browDown": 0.3, "eyeWide": 1.0, "mouthStretch": 0.9, "jawOpen": 0.28, "mouthLowerDown": 0.45},
-        {"browInnerUp": 1.0, "browOuterUp": 0.3, "browDown": 0.5, "eyeWide": 0.9, "mouthStretch": 1.0, "mouthPress": 0.2},
-        {"browInnerUp": 0.9, "browDown": 0.35, "eyeWide": 1.0, "mouthStretch": 0.8, "mouthFrown": 0.3, "mouthUpperUp": 0.2},
+        _recipe("browInnerUp 1 browDown 0.45 eyeWide 1 mouthStretch 1 mouthLowerDown 0.3 jawOpen 0.1"),
+        _recipe("browInnerUp 1 browDown 0.3 eyeWide 1 mouthStretch 0.9 jawOpen 0.28 mouthLowerDown 0.45"),
+        _recipe("browInnerUp 1 browOuterUp 0.3 browDown 0.5 eyeWide 0.9 mouthStretch 1 mouthPress 0.2"),
+        _recipe("browInnerUp 0.9 browDown 0.35 eyeWide 1 mouthStretch 0.8 mouthFrown 0.3 mouthUpperUp 0.2"),
     ),
     "disgusted": (
-        {"noseSneer": 1.0, "mouthUpperUp": 0.8, "browDown": 0.45, "cheekSquint": 0.5, "eyeSquint": 0.5, "mouthFrown": 0.4},
-        {"noseSneer": 1.0, "mouthUpperUp": 0.7, "mouthShrugLower": 0.6, "eyeSquint": 0.6, "mouthFrown": 0.7, "browDown": 0.3},
-        {"noseSneer": 0.9, "mouthUpperUp": 1.0, "jawOpen": 0.2, "mouthLowerDown": 0.3, "cheekSquint": 0.6, "eyeSquint": 0.5, "browDown": 0.4},
-        {"noseSneer": 1.0, "mouthFrown": 0.9, "mouthShrugUpper": 0.5, "eyeSquint": 0.6, "browDown": 0.35, "eyeBlink": 0.15},
+        _recipe("noseSneer 1 mouthUpperUp 0.8 browDown 0.45 cheekSquint 0.5 eyeSquint 0.5 mouthFrown 0.4"),
+        _recipe("noseSneer 1 mouthUpperUp 0.7 mouthShrugLower 0.6 eyeSquint 0.6 mouthFrown 0.7 browDown 0.3"),
+        _recipe(
+            "noseSneer 0.9 mouthUpperUp 1 jawOpen 0.2 mouthLowerDown 0.3 "
+            "cheekSquint 0.6 eyeSquint 0.5 browDown 0.4"
+        ),
+        _recipe("noseSneer 1 mouthFrown 0.9 mouthShrugUpper 0.5 eyeSquint 0.6 browDown 0.35 eyeBlink 0.15"),
     ),
 }
 
 #: Typical head pitch (radians, positive down) and gaze of each label.
-_HEAD_PITCH = {"sad": 0.14, "angry": 0.06, "surprised": -0.05, "scared": -0.04, "happy": -0.03, "disgusted": -0.05}
+_HEAD_PITCH = {
+    "sad": 0.14,
+    "angry": 0.06,
+    "surprised": -0.05,
+    "scared": -0.04,
+    "happy": -0.03,
+    "disgusted": -0.05,
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +118,9 @@ class Expression:
         if self.label not in RECIPES:
             raise ConfigError(f"no expression for label {self.label!r}; known: {', '.join(RECIPES)}")
         if not 0 <= self.variant < len(RECIPES[self.label]):
-            raise ConfigError(f"label {self.label!r} has variants 0 to {len(RECIPES[self.label]) - 1}, not {self.variant}")
+            raise ConfigError(
+                f"label {self.label!r} has variants 0 to {len(RECIPES[self.label]) - 1}, not {self.variant}"
+            )
         if not 0 <= self.intensity <= 1:
             raise ConfigError(f"intensity must lie in 0..1, found {self.intensity}")
 
@@ -114,7 +140,9 @@ def expand(name: str) -> tuple[str, ...]:
     return (f"{name}Left", f"{name}Right") if name in PAIRED else (name,)
 
 
-def draw_expression(label: str, rng: np.random.Generator, intensity: tuple[float, float] = (0.45, 1.0)) -> Expression:
+def draw_expression(
+    label: str, rng: np.random.Generator, intensity: tuple[float, float] = (0.45, 1.0)
+) -> Expression:
     """Draw a variant, a strength and a little asymmetry for ``label``."""
     return Expression(
         label=label,
@@ -153,7 +181,7 @@ class Span:
 def _ramp(seconds: np.ndarray, length: float) -> np.ndarray:
     if length <= 0:
         return np.ones_like(seconds)
-    t = np.clip(seconds / length, 0, 1)
+    t = np.clip(seconds, 0, length) / length
     return t * t * (3 - 2 * t)
 
 
@@ -209,10 +237,18 @@ def wander(seconds: np.ndarray, rate_hz: float, rng: np.random.Generator) -> np.
     """Return a smooth random curve of about unit deviation that changes at ``rate_hz``, [n]."""
     frequency = rate_hz * rng.uniform(0.4, 1.4, 4)
     phase = rng.uniform(0, 2 * np.pi, 4)
-    return np.sin(2 * np.pi * frequency[:, None] * np.asarray(seconds)[None] + phase[:, None]).sum(0) / np.sqrt(2)
+    return np.sin(2 * np.pi * frequency[:, None] * np.asarray(seconds)[None] + phase[:, None]).sum(
+        0
+    ) / np.sqrt(2)
 
 
-def _talk(units: np.ndarray, index: Mapping[str, int], seconds: np.ndarray, speech: np.ndarray, rng) -> None:
+def _talk(
+    units: np.ndarray,
+    index: Mapping[str, int],
+    seconds: np.ndarray,
+    speech: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
     """Open the mouth with the voice and shape it as vowels do, leaving the expression visible."""
     free = 1 - 0.6 * np.clip(speech * 1.5, 0, 1)
     for name in ("mouthPressLeft", "mouthPressRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower"):
@@ -232,7 +268,13 @@ def _talk(units: np.ndarray, index: Mapping[str, int], seconds: np.ndarray, spee
 _BLINKS = {"scared": 8.0, "surprised": 8.0, "angry": 10.0, "sad": 20.0}
 
 
-def _blink(units: np.ndarray, index: Mapping[str, int], seconds: np.ndarray, spans: Sequence[Span], rng) -> None:
+def _blink(
+    units: np.ndarray,
+    index: Mapping[str, int],
+    seconds: np.ndarray,
+    spans: Sequence[Span],
+    rng: np.random.Generator,
+) -> None:
     """Close the lids for about 0.2 s now and then; wide eyes relax while they close."""
     at = float(seconds[0]) + rng.uniform(0, 3)
     while at < seconds[-1]:
@@ -245,7 +287,9 @@ def _blink(units: np.ndarray, index: Mapping[str, int], seconds: np.ndarray, spa
         at += 0.3 + rng.exponential(60.0 / _BLINKS.get(label, 15.0))
 
 
-def _move_head(seconds: np.ndarray, speech: np.ndarray, pitch: np.ndarray, turn, rng: np.random.Generator) -> Floats:
+def _move_head(
+    seconds: np.ndarray, speech: np.ndarray, pitch: np.ndarray, turn, rng: np.random.Generator
+) -> Floats:
     """Sway, nod with the voice and let the gaze jump; float32 [n, 7], see ``FaceTrack.pose``."""
     pose = np.zeros((len(seconds), 7))
     for column, (mean, spread) in enumerate(zip(turn, (0.05, 0.035, 0.03), strict=True)):

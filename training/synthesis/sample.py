@@ -11,10 +11,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from training.synthesis import voice
+from training.synthesis._opencv import cv2
 from training.synthesis.expressions import Expression, Span
 from training.synthesis.generate import VERSION, Clip, Segment, assemble, write_clip
 from training.synthesis.people import SAMPLE_PERSON, make_person
@@ -108,7 +108,8 @@ def sample_truth(clip: Clip) -> dict[str, object]:
         "clip": "sample.mp4",
         "duration_s": SECONDS_EACH * len(SCRIPT),
         "segments": [
-            {"start_s": s.start_s, "end_s": s.end_s, "label": s.label, "text": s.sentence.text} for s in clip.segments
+            {"start_s": s.start_s, "end_s": s.end_s, "label": s.label, "text": s.sentence.text}
+            for s in clip.segments
         ],
         "person": clip.person.facts(),
         "licence": "CC0-1.0 (see LICENSE.txt)",

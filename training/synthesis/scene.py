@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from training.synthesis._opencv import cv2
 from training.synthesis.renderer import Camera, Light
 
 
@@ -48,7 +48,9 @@ class Scene:
         }
 
 
-def draw_scene(rng: np.random.Generator, width: int, height: int, face: tuple[float, float] = (0.3, 0.85)) -> Scene:
+def draw_scene(
+    rng: np.random.Generator, width: int, height: int, face: tuple[float, float] = (0.3, 0.85)
+) -> Scene:
     """Draw a scene.
 
     Args:
@@ -65,7 +67,11 @@ def draw_scene(rng: np.random.Generator, width: int, height: int, face: tuple[fl
         camera=Camera(width, height, size, centre),
         light=draw_light(rng),
         background=draw_background(rng, width, height),
-        turn=(float(np.clip(rng.normal(0, 0.22), -0.6, 0.6)), float(rng.normal(0.02, 0.08)), float(rng.normal(0, 0.06))),
+        turn=(
+            float(np.clip(rng.normal(0, 0.22), -0.6, 0.6)),
+            float(rng.normal(0.02, 0.08)),
+            float(rng.normal(0, 0.06)),
+        ),
         noise=float(rng.gamma(2.0, 1.2)),
         blur=float(max(0.0, rng.normal(0.1, 0.4))),
         exposure=float(np.clip(rng.lognormal(0, 0.2), 0.5, 1.5)),
@@ -79,7 +85,11 @@ def draw_light(rng: np.random.Generator) -> Light:
     warmth = rng.uniform(-0.12, 0.12)
     key = np.array([1 + warmth, 1.0, 1 - warmth]) * rng.uniform(0.65, 1.1)
     ambient = np.array([1 - warmth, 1.0, 1 + warmth]) * rng.uniform(0.22, 0.45)
-    direction = (np.sin(azimuth) * np.cos(elevation), np.sin(elevation), max(0.15, np.cos(azimuth) * np.cos(elevation)))
+    direction = (
+        np.sin(azimuth) * np.cos(elevation),
+        np.sin(elevation),
+        max(0.15, np.cos(azimuth) * np.cos(elevation)),
+    )
     return Light(
         direction=tuple(float(v) for v in direction),
         key=tuple(float(v) for v in key),
@@ -89,7 +99,7 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 
 def draw_background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Paint a room-like clutter: wall and floor gradients, furniture-like shapes, texture; uint8 [h, w, 3]."""
+    """Paint room-like clutter: wall and floor, things, texture; uint8 [h, w, 3]."""
     top, bottom = _draw_colour(rng), _draw_colour(rng)
     share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     canvas = np.broadcast_to(top * (1 - share) + bottom * share, (height, width, 3)).astype(np.uint8).copy()
@@ -115,7 +125,9 @@ def _draw_colour(rng: np.random.Generator) -> np.ndarray:
 def _draw_thing(canvas: np.ndarray, rng: np.random.Generator) -> None:
     """Draw one shape: a board, a ball, a line or a skin-coloured blob that is not a face."""
     height, width = canvas.shape[:2]
-    colour = tuple(float(v) for v in (_draw_colour(rng) if rng.random() < 0.85 else np.array([200, 150, 120.0])))
+    colour = tuple(
+        float(v) for v in (_draw_colour(rng) if rng.random() < 0.85 else np.array([200, 150, 120.0]))
+    )
     x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
     w, h = int(rng.integers(width // 30 + 1, width // 3)), int(rng.integers(height // 30 + 1, height // 2))
     kind = rng.integers(4)
@@ -124,7 +136,13 @@ def _draw_thing(canvas: np.ndarray, rng: np.random.Generator) -> None:
     elif kind == 1:
         cv2.ellipse(canvas, (x, y), (w // 2 + 1, h // 2 + 1), float(rng.uniform(0, 180)), 0, 360, colour, -1)
     elif kind == 2:
-        cv2.line(canvas, (x, y), (int(rng.integers(0, width)), int(rng.integers(0, height))), colour, max(1, w // 12))
+        cv2.line(
+            canvas,
+            (x, y),
+            (int(rng.integers(0, width)), int(rng.integers(0, height))),
+            colour,
+            max(1, w // 12),
+        )
     else:
         corners = np.array([[x, y]]) + rng.integers(-w, w + 1, (4, 2))
         cv2.fillConvexPoly(canvas, cv2.convexHull(corners.astype(np.int32)), colour)

@@ -96,28 +96,74 @@ class Prosody:
 PROFILES: Mapping[str, tuple[Prosody, ...]] = {
     "neutral": (Prosody(), Prosody(range=0.9), Prosody(rate=1.03, range=1.05)),
     "happy": (
-        Prosody(pitch_st=4.0, range=1.75, rate=1.08, level_db=4, tilt=1.0, dynamics=1.15, formant=1.04, end_st=1.0),
+        Prosody(
+            pitch_st=4.0, range=1.75, rate=1.08, level_db=4, tilt=1.0, dynamics=1.15, formant=1.04, end_st=1.0
+        ),
         Prosody(pitch_st=3.0, range=1.5, rate=1.15, level_db=3, tilt=0.8, formant=1.05, slope_st=1.5),
     ),
     "sad": (
-        Prosody(pitch_st=-2.0, range=0.45, slope_st=-2.0, rate=0.74, level_db=-8, tilt=-2.2, breath=0.45, dynamics=0.8),
-        Prosody(pitch_st=-0.5, range=0.5, slope_st=-2.5, rate=0.8, level_db=-6, tilt=-1.6, breath=0.6, tremor_st=0.25),
+        Prosody(
+            pitch_st=-2.0,
+            range=0.45,
+            slope_st=-2.0,
+            rate=0.74,
+            level_db=-8,
+            tilt=-2.2,
+            breath=0.45,
+            dynamics=0.8,
+        ),
+        Prosody(
+            pitch_st=-0.5,
+            range=0.5,
+            slope_st=-2.5,
+            rate=0.8,
+            level_db=-6,
+            tilt=-1.6,
+            breath=0.6,
+            tremor_st=0.25,
+        ),
     ),
     "angry": (
-        Prosody(pitch_st=3.0, range=1.4, rate=1.16, level_db=9, tilt=2.6, dynamics=1.35, jitter=0.25, slope_st=-1.0),
-        Prosody(pitch_st=0.5, range=1.1, rate=1.05, level_db=8, tilt=3.0, dynamics=1.5, jitter=0.3, slope_st=-2.0),
+        Prosody(
+            pitch_st=3.0,
+            range=1.4,
+            rate=1.16,
+            level_db=9,
+            tilt=2.6,
+            dynamics=1.35,
+            jitter=0.25,
+            slope_st=-1.0,
+        ),
+        Prosody(
+            pitch_st=0.5, range=1.1, rate=1.05, level_db=8, tilt=3.0, dynamics=1.5, jitter=0.3, slope_st=-2.0
+        ),
     ),
     "surprised": (
         Prosody(pitch_st=5.0, range=1.8, rate=1.0, level_db=4, tilt=0.6, end_st=7.0, slope_st=2.0),
         Prosody(pitch_st=6.0, range=2.0, rate=0.95, level_db=4, tilt=0.4, end_st=5.0, breath=0.2),
     ),
     "scared": (
-        Prosody(pitch_st=5.5, range=0.65, rate=1.25, level_db=0, tremor_st=0.8, jitter=0.3, breath=0.4, slope_st=1.0),
-        Prosody(pitch_st=4.5, range=0.6, rate=1.15, level_db=-4, tremor_st=1.0, jitter=0.35, breath=0.7, tilt=-0.8),
+        Prosody(
+            pitch_st=5.5,
+            range=0.65,
+            rate=1.25,
+            level_db=0,
+            tremor_st=0.8,
+            jitter=0.3,
+            breath=0.4,
+            slope_st=1.0,
+        ),
+        Prosody(
+            pitch_st=4.5, range=0.6, rate=1.15, level_db=-4, tremor_st=1.0, jitter=0.35, breath=0.7, tilt=-0.8
+        ),
     ),
     "disgusted": (
-        Prosody(pitch_st=-3.0, range=0.8, rate=0.8, level_db=-1, creak=0.7, tilt=0.4, slope_st=-3.0, formant=0.97),
-        Prosody(pitch_st=-2.0, range=1.1, rate=0.84, level_db=1, creak=0.5, tilt=0.8, slope_st=-4.0, formant=1.04),
+        Prosody(
+            pitch_st=-3.0, range=0.8, rate=0.8, level_db=-1, creak=0.7, tilt=0.4, slope_st=-3.0, formant=0.97
+        ),
+        Prosody(
+            pitch_st=-2.0, range=1.1, rate=0.84, level_db=1, creak=0.5, tilt=0.8, slope_st=-4.0, formant=1.04
+        ),
     ),
 }
 
@@ -149,7 +195,7 @@ def make_speaker(person_id: int, look: Look) -> Speaker:
     old = max(0.0, (look.age - 0.6) / 0.4)
     pitch = 205.0 * (112.0 / 205.0) ** look.gender
     pitch *= (280.0 / pitch) ** (0.9 * child) * 2 ** (rng.normal(0, 1.9) / 12)
-    formant = (1 - 0.15 * look.gender) * (1.16 ** child) * rng.normal(1, 0.035)
+    formant = (1 - 0.15 * look.gender) * (1.16**child) * rng.normal(1, 0.035)
     return Speaker(
         pitch_hz=float(np.clip(pitch, 80, 320)),
         formant=float(np.clip(formant, 0.78, 1.25)),
@@ -192,7 +238,9 @@ def _model() -> Any:
     try:
         from hibari import Hibari
     except ImportError as error:
-        raise InputError(f"hibari-tts cannot be used ({error}): run `pip install hibari-tts==0.2.1`") from error
+        raise InputError(
+            f"hibari-tts cannot be used ({error}): run `pip install hibari-tts==0.2.1`"
+        ) from error
     return Hibari(threads=1)
 
 
@@ -233,7 +281,15 @@ def speak(text: str, speaker: Speaker, prosody: Prosody, rng: np.random.Generato
     gain = _gain_curve(harmonic, free, voiced, prosody)
     shape = _tilt_curve(harmonic.shape[0], speaker.tilt + prosody.tilt)[:, None]
     breath = min(1.0, speaker.breath + prosody.breath)
-    samples = _synthesise(harmonic + gain + shape, phase, np.logaddexp(noise, free) + gain + shape, curve, breath, prosody.creak, rng)
+    samples = _synthesise(
+        harmonic + gain + shape,
+        phase,
+        np.logaddexp(noise, free) + gain + shape,
+        curve,
+        breath,
+        prosody.creak,
+        rng,
+    )
     samples = _to_rate(samples)
     level = 10 ** ((-26 + prosody.level_db) / 20)
     samples *= level / (_active_rms(samples) + 1e-9)
@@ -242,7 +298,9 @@ def speak(text: str, speaker: Speaker, prosody: Prosody, rng: np.random.Generato
     return Speech(samples.astype(np.float32), _envelope(harmonic, free), facts)
 
 
-def pitch_curve(pitch: Floats, speaker: Speaker, prosody: Prosody, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def pitch_curve(
+    pitch: Floats, speaker: Speaker, prosody: Prosody, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
     """Turn the model's pitch curve into the speaker's in this prosody.
 
     Returns:
@@ -295,7 +353,9 @@ def _warp_log(spectrum: Floats, factor: float) -> Floats:
 
 def _gain_curve(harmonic: Floats, free: Floats, voiced: Floats, prosody: Prosody) -> Floats:
     """Natural-log gain per frame that widens or narrows loudness differences; float32 [f]."""
-    level = 0.5 * np.log(np.exp(2 * np.minimum(harmonic, 7)).mean(0) + np.exp(2 * np.minimum(free, 7)).mean(0) + 1e-9)
+    level = 0.5 * np.log(
+        np.exp(2 * np.minimum(harmonic, 7)).mean(0) + np.exp(2 * np.minimum(free, 7)).mean(0) + 1e-9
+    )
     if not voiced.any():
         return np.zeros_like(level)
     swing = np.clip(level - np.median(level[voiced]), -2.0, 1.5)
@@ -309,7 +369,9 @@ def _tilt_curve(bins: int, db_per_octave: float) -> Floats:
     return (db_per_octave * octaves * np.log(10) / 20).astype(np.float32)
 
 
-def _synthesise(harmonic, phase, noise, curve, breath: float, creak: float, rng: np.random.Generator) -> Floats:
+def _synthesise(
+    harmonic, phase, noise, curve, breath: float, creak: float, rng: np.random.Generator
+) -> Floats:
     """Make the waveform at the model's rate from log spectra and a pitch curve."""
     from hibari import dsp
 
@@ -317,13 +379,21 @@ def _synthesise(harmonic, phase, noise, curve, breath: float, creak: float, rng:
     pulses = dsp.pulses(curve)
     if creak > 0.05:
         pulses = _creak(pulses, curve, creak, rng)
-    spectrum = dsp.stft(pulses, frames) * np.exp(np.minimum(harmonic, 7.0) + 1j * np.pi * np.tanh(phase)).astype(np.complex64)
+    spectrum = dsp.stft(pulses, frames) * np.exp(
+        np.minimum(harmonic, 7.0) + 1j * np.pi * np.tanh(phase)
+    ).astype(np.complex64)
     bins = harmonic.shape[0]
     if breath > 0:
-        rise = np.log(10) / 20 * np.interp(np.arange(bins), [0, 60, 150, bins], [-34.0, -22.0, -10.0, -6.0])[:, None]
+        rise = (
+            np.log(10)
+            / 20
+            * np.interp(np.arange(bins), [0, 60, 150, bins], [-34.0, -22.0, -10.0, -6.0])[:, None]
+        )
         aspiration = harmonic + rise + np.log(breath)
         noise = np.logaddexp(noise, np.where(curve > 0, aspiration, -60.0))
-    chance = rng.standard_normal((bins, 2 * frames), dtype=np.float32).view(np.complex64) * np.float32(np.sqrt(0.5))
+    chance = rng.standard_normal((bins, 2 * frames), dtype=np.float32).view(np.complex64) * np.float32(
+        np.sqrt(0.5)
+    )
     spectrum += np.exp(np.minimum(noise, 7.0)).astype(np.float32) * chance
     return dsp.ola(np.ascontiguousarray(spectrum.astype(np.complex64)))
 
@@ -341,7 +411,9 @@ def _to_rate(samples: Floats) -> Floats:
     block = 3000
     padded = np.pad(samples, (0, -len(samples) % block))
     spectrum = np.fft.rfft(padded)[: len(padded) // 3 + 1]
-    return (np.fft.irfft(spectrum, len(padded) * 2 // 3) * (2 / 3))[: len(samples) * 2 // 3].astype(np.float32)
+    return (np.fft.irfft(spectrum, len(padded) * 2 // 3) * (2 / 3))[: len(samples) * 2 // 3].astype(
+        np.float32
+    )
 
 
 def _active_rms(samples: Floats) -> float:
@@ -353,7 +425,11 @@ def _active_rms(samples: Floats) -> float:
 
 def _soft_clip(samples: Floats) -> Floats:
     """Keep loud voices below full scale without hard corners."""
-    return np.where(np.abs(samples) < 0.6, samples, np.sign(samples) * (0.6 + 0.35 * np.tanh((np.abs(samples) - 0.6) / 0.35)))
+    return np.where(
+        np.abs(samples) < 0.6,
+        samples,
+        np.sign(samples) * (0.6 + 0.35 * np.tanh((np.abs(samples) - 0.6) / 0.35)),
+    )
 
 
 def _envelope(harmonic: Floats, free: Floats) -> Floats:
@@ -421,7 +497,9 @@ def place_in_room(samples: Floats, room: Room, rng: np.random.Generator) -> Floa
     wet = samples
     if room.wet > 0.01 and room.reverb_s > 0.02:
         length = int(room.reverb_s * RATE)
-        decay = rng.standard_normal(length).astype(np.float32) * 10 ** (-3 * np.arange(length, dtype=np.float32) / length)
+        decay = rng.standard_normal(length).astype(np.float32) * 10 ** (
+            -3 * np.arange(length, dtype=np.float32) / length
+        )
         decay /= np.linalg.norm(decay) + 1e-9
         size = 1 << int(len(samples) + length - 1).bit_length()
         wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(decay, size), size)[: len(samples)]

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="the generator draws with opencv-python-headless")
+
+from emollama_ros.errors import ConfigError, InputError  # noqa: E402
+from emollama_ros.labels import DEFAULT_LABELS  # noqa: E402
+from training.synthesis import generate as g  # noqa: E402
+from training.synthesis.people import SAMPLE_PERSON  # noqa: E402
+
+SMALL = g.Options(seed=5, people=3, seconds=1.0, fps=4.0, width=96, height=72)
+
+
+def same(a, b) -> bool:
+    return np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) and a[2] == b[2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"people": 0},
+        {"seconds": 0.1},
+        {"fps": 0},
+        {"width": 33},
+        {"face": (0.9, 0.2)},
+        {"labels": ("bored",)},
+        {"conflict": 2},
+    ],
+)
+def test_options_out_of_range_are_named(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        g.Options(**wrong)
+
+
+def test_the_sample_person_cannot_be_generated_for_training():
+    with pytest.raises(ConfigError, match="bundled sample"):
+        g.Options(first_person=SAMPLE_PERSON - 1, people=10)
+
+
+def test_the_cast_is_balanced_over_people_and_labels():
+    options = g.Options(people=10, first_person=40)
+    roles = [g.cast(i, options) for i in range(70)]
+    assert set(Counter(roles).values()) == {1}
+    assert {person for person, _ in roles} == set(range(40, 50))
+    assert Counter(label for _, label in roles) == dict.fromkeys(DEFAULT_LABELS, 10)
+    first = Counter(label for _, label in roles[:14])
+    assert set(first) == set(DEFAULT_LABELS), "the labels of a part of the clips are balanced too"
+
+
+def test_arrays_have_the_stated_form_and_truth(renderer, speech):
+    for frames, audio, record in g.generate_arrays(3, SMALL, size=64):
+        assert frames.shape == (4, 64, 64, 3) and frames.dtype == np.uint8
+        assert audio.shape == (16_000,) and audio.dtype == np.float32
+        assert record["person"] == record["index"] % 3
+        (segment,) = record["segments"]
+        assert segment["label"] == segment["face"] == segment["voice"] == record["label"]
+        assert (segment["start_s"], segment["end_s"]) == (0.0, 1.0)
+        units = record["units"]
+        assert len(units["percent"]) == 4 and all(len(row) == len(units["names"]) for row in units["percent"])
+        assert record["transcript"] == segment["text"]
+        assert json.loads(json.dumps(record)) == record
+
+
+def test_a_clip_depends_on_seed_and_index_only(renderer, speech):
+    all_three = list(g.generate_arrays(3, SMALL, size=32))
+    last = next(g.generate_arrays(1, SMALL, start=2, size=32))
+    other = next(g.generate_arrays(1, replace(SMALL, seed=6), start=2, size=32))
+    assert same(all_three[2], last)
+    assert not same(last, other)
+
+
+def test_conflicts_and_missing_modalities_are_told(renderer, speech):
+    options = replace(SMALL, conflict=1.0, missing=1.0, people=1)
+    records = []
+    for frames, audio, record in g.generate_arrays(8, options, size=32):
+        assert (len(frames) > 0) == ("video" in record["modalities"])
+        assert (len(audio) > 0) == ("audio" in record["modalities"])
+        assert len(record["modalities"]) == 1
+        assert bool(record["transcript"]) == ("audio" in record["modalities"])
+        segment = record["segments"][0]
+        assert record["conflict"] == (segment["face"] != segment["voice"])
+        assert segment["label"] in (segment["face"], segment["voice"])
+        records.append(record)
+    assert any(r["conflict"] for r in records)
+    assert {r["modalities"][0] for r in records} == {"video", "audio"}
+
+
+def test_several_segments_follow_each_other_without_gaps(renderer, speech):
+    options = replace(SMALL, seconds=3.0, segments=3)
+    record = next(g.generate_arrays(1, options, size=32))[2]
+    bounds = [(s["start_s"], s["end_s"]) for s in record["segments"]]
+    assert bounds == [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0)]
+    labels = [s["label"] for s in record["segments"]]
+    assert all(a != b for a, b in zip(labels[:-1], labels[1:], strict=True))
+
+
+def test_files_are_the_same_for_any_workers_and_after_an_interruption(renderer, speech, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    labels = g.generate(one, 3, seed=5, workers=1, options=SMALL, progress=False)
+    g.generate(two, 3, seed=5, workers=2, options=SMALL, progress=False)
+    assert labels.read_bytes() == (two / "labels.jsonl").read_bytes()
+    kept, lost = one / "clips/000001.mp4", one / "records/000002.json"
+    before = kept.stat().st_mtime_ns
+    wanted = {p.name: p.read_bytes() for p in (one / "clips").iterdir()}
+    assert wanted == {p.name: p.read_bytes() for p in (two / "clips").iterdir()}
+    lost.unlink()
+    (one / "clips/000002.mp4").write_bytes(b"half of a cl")
+    g.generate(one, 3, seed=5, options=SMALL, progress=False)
+    assert {p.name: p.read_bytes() for p in (one / "clips").iterdir()} == wanted
+    assert kept.stat().st_mtime_ns == before, "finished clips are not made again"
+
+
+def test_clips_of_other_options_are_not_mixed(renderer, speech, tmp_path):
+    g.generate(tmp_path, 1, seed=5, options=SMALL, progress=False)
+    with pytest.raises(ConfigError, match="other options"):
+        g.generate(tmp_path, 1, seed=6, options=SMALL, progress=False)
+
+
+def test_a_written_clip_holds_the_stated_pictures_and_sound(renderer, speech, tmp_path):
+    import av
+
+    g.generate(tmp_path, 1, seed=5, options=SMALL, progress=False)
+    with av.open(str(tmp_path / "clips/000000.mp4")) as container:
+        pictures = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+        container.seek(0)
+        heard = sum(f.samples for f in container.decode(audio=0))
+    assert len(pictures) == 4 and pictures[0].shape == (72, 96, 3)
+    assert heard == pytest.approx(16_000, abs=2_048)
+
+
+def test_shards_hold_arrays_and_are_not_made_twice(renderer, speech, tmp_path):
+    paths = g.generate_shards(tmp_path, 3, SMALL, per_shard=2, size=32, progress=False)
+    with np.load(paths[0]) as shard:
+        assert shard["frames"].shape == (2, 4, 32, 32, 3) and shard["audio"].dtype == np.int16
+        assert [json.loads(r)["label"] for r in shard["record"]] == shard["label"].tolist()
+    stamps = [p.stat().st_mtime_ns for p in paths]
+    g.generate_shards(tmp_path, 3, SMALL, per_shard=2, size=32, progress=False)
+    assert len(paths) == 2 and stamps == [p.stat().st_mtime_ns for p in paths]
+
+
+def test_encoding_nothing_is_refused(tmp_path):
+    with pytest.raises(InputError, match="both are missing"):
+        g.encode(tmp_path / "a.mp4", None, None, 10.0, (64, 48))
