@@ -82,8 +82,10 @@ def test_conflicts_and_missing_modalities_are_told(renderer, speech):
         assert (len(frames) > 0) == ("video" in record["modalities"])
         assert (len(audio) > 0) == ("audio" in record["modalities"])
         assert len(record["modalities"]) == 1
-        assert bool(record["transcript"]) == ("audio" in record["modalities"])
         segment = record["segments"][0]
+        heard = "audio" in record["modalities"]
+        assert bool(record["transcript"]) == ("speech" in segment) == ("text" in segment) == heard
+        assert (record["units"] is None) == heard
         assert record["conflict"] == (segment["face"] != segment["voice"])
         assert segment["label"] in (segment["face"], segment["voice"])
         records.append(record)
@@ -147,3 +149,26 @@ def test_shards_hold_arrays_and_are_not_made_twice(renderer, speech, tmp_path):
 def test_encoding_nothing_is_refused(tmp_path):
     with pytest.raises(InputError, match="both are missing"):
         g.encode(tmp_path / "a.mp4", None, None, 10.0, (64, 48))
+
+
+def test_the_command_writes_clips_and_says_what_is_wrong(renderer, speech, tmp_path, capsys):
+    from training.synthesis.__main__ import main
+
+    small = [
+        "--people",
+        "2",
+        "--seconds",
+        "0.5",
+        "--fps",
+        "4",
+        "--width",
+        "64",
+        "--height",
+        "48",
+        "--workers",
+        "1",
+    ]
+    assert main(["--out", str(tmp_path), "--clips", "1", *small]) == 0
+    assert (tmp_path / "labels.jsonl").read_text().count("\n") == 1
+    assert main(["--out", str(tmp_path), "--clips", "1", *small, "--people", "0"]) == 2
+    assert "people=0" in capsys.readouterr().err

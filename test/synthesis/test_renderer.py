@@ -132,3 +132,12 @@ def test_scenes_keep_the_size_and_range(size):
         assert 0.3 <= scene.camera.face <= 0.8
         assert all(0 < c < 1 for c in scene.camera.centre)
         assert through_the_lens(scene.background, scene, rng).shape == scene.background.shape
+
+
+def test_clothes_do_not_thin_the_body(renderer, people):
+    """Smoothing under the cloth keeps the width of the chest."""
+    chest = (renderer.mesh.vertex_group == 0) & (np.abs(renderer.mesh.vertices[:, 1] - 4.0) < 0.2)
+    chest &= np.abs(renderer.mesh.vertices[:, 0]) < 1.3
+    for number in range(5):
+        ratio = np.ptp(people(number).shape[chest, 0]) / np.ptp(renderer.mesh.vertices[chest, 0])
+        assert 0.75 < ratio < 1.6

