@@ -95,12 +95,13 @@ class Reasoner:
         self._count = 0
 
     @staticmethod
-    def load(folder: Path, threads: int = 2, options: ReasonerOptions | None = None) -> Reasoner:
+    def load(folder: Path, threads: int = 1, options: ReasonerOptions | None = None) -> Reasoner:
         """Load the language model of a bundle.
 
         Args:
             folder: Bundle folder, assembled.
-            threads: CPU threads.
+            threads: CPU threads. More than one helps only on cores that nothing else uses: the threads
+                of a pass wait for each other at every operator (docs/language.md has figures).
             options: Bounds of a text.
 
         Raises:
