@@ -239,10 +239,14 @@ def run_step(step: Step, place: Place) -> bool:
         return False
     started = time.monotonic()
     print(f"  {step.title} ... ", end="", flush=True)
-    step.action(place, Stamps(place.venv).begin(step.name))
-    absent = [str(path) for path in step.outputs(place) if not path.exists()]
-    if absent:
-        raise BootstrapError(f"step '{step.name}' ended without making {', '.join(absent)}")
+    try:
+        step.action(place, Stamps(place.venv).begin(step.name))
+        absent = [str(path) for path in step.outputs(place) if not path.exists()]
+        if absent:
+            raise BootstrapError(f"step '{step.name}' ended without making {', '.join(absent)}")
+    except BaseException:
+        print(flush=True)  # ends the line of the step before anything is said about what went wrong
+        raise
     Stamps(place.venv).end(step.name, want)
     print(f"{time.monotonic() - started:.1f} s", flush=True)
     return True
@@ -629,10 +633,10 @@ def main() -> int:
     try:
         bootstrap(options.goal, Place(ROOT, options.venv.absolute(), ros_is_sourced()))
     except BootstrapError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; the next run continues from here", file=sys.stderr)
+        print("interrupted; the next run continues from here", file=sys.stderr)
         return 130
     return 0
 
