@@ -223,7 +223,8 @@ def example(sequence: int) -> EmotionEstimate:
     used = Modality.VIDEO | Modality.AUDIO | Modality.TEXT
     return EmotionEstimate(
         start_ns=0, end_ns=4_000_000_000, sequence=sequence, label=DEFAULT_LABELS[best],
-        labels=DEFAULT_LABELS, scores=scores, valence=0.0, arousal=0.0, confidence=scores[best], modalities=used,
+        labels=DEFAULT_LABELS, scores=scores, valence=0.0, arousal=0.0, confidence=scores[best],
+        modalities=used,
         views=dict.fromkeys((Modality.VIDEO, Modality.AUDIO, Modality.TEXT), scores), cues=cues,
     )  # fmt: skip
 
