@@ -47,7 +47,9 @@ class EmotionListener:
         self._listeners: list[OnState] = []
         prefix = f"{namespace.rstrip('/')}/" if namespace else ""
         self._subscriptions = [
-            node.create_subscription(EmotionState, f"{prefix}emotion/state", self._on_state, qos.STATE),
+            node.create_subscription(
+                EmotionState, f"{prefix}emotion/state", self._on_state, qos.STATES_HEARD
+            ),
             node.create_subscription(
                 EmotionReasoning, f"{prefix}emotion/reasoning", self._on_reasoning, qos.REASONING
             ),

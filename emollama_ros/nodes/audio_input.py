@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import av  # noqa: F401  # takes a while, which the first chunk of sound must not wait for
 import numpy as np
 from numpy.typing import NDArray
 

@@ -182,7 +182,7 @@ class Demo:
         """Subscribe and open the view; yields a function that serves the node for a moment."""
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("emotion_demo", start_parameter_services=False)
-        self._node.create_subscription(EmotionState, "emotion/state", self._on_state, qos.STATE)
+        self._node.create_subscription(EmotionState, "emotion/state", self._on_state, qos.STATES_HEARD)
         self._node.create_subscription(
             EmotionReasoning, "emotion/reasoning", self._on_reasoning, qos.REASONING
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 from rclpy.duration import Duration
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
@@ -20,7 +22,7 @@ from emollama_ros.nodes import qos
 from emollama_ros.nodes.clock import SECOND, ros_time
 from emollama_ros.nodes.parameters import MediaPlayerParameters, declare
 from emollama_ros.nodes.running import main_of
-from emollama_ros.streams.media import AudioEvent, MediaEvent, VideoEvent, open_media, read_media
+from emollama_ros.streams.media import AudioEvent, MediaEvent, open_media, read_media
 
 AUDIO_RATE_HZ = 16000
 #: What the log says when playing begins; the demo finds media time 0 with it.
@@ -32,9 +34,7 @@ def image_message(rgb: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image
     message = Image(height=rgb.shape[0], width=rgb.shape[1], step=rgb.shape[1] * 3, encoding="rgb8")
     message.header.stamp, message.header.frame_id = ros_time(stamp_ns), frame_id
     data = array.array("B")
-    data.frombytes(
-        memoryview(np.ascontiguousarray(rgb)).cast("B")
-    )  # an array is copied at once, bytes one by one
+    data.frombytes(np.ascontiguousarray(rgb).data.cast("B"))  # an array is copied at once, bytes one by one
     message.data = data
     return message
 
@@ -67,9 +67,7 @@ def endless(path: str, loop: bool) -> Iterator[MediaEvent]:
     while True:
         reader = read_media(path)
         for event in reader:
-            yield type(event)(
-                event.stamp_ns + offset, event.rgb if isinstance(event, VideoEvent) else event.samples
-            )
+            yield replace(event, stamp_ns=event.stamp_ns + offset)
         if not loop:
             return
         offset += round(reader.report.end_s * SECOND)
@@ -89,13 +87,12 @@ class MediaPlayerNode(Node):
         self._settings = declare(self, MediaPlayerParameters)
         if not self._settings.path:
             raise ConfigError("media_player_node: no file; give one with --ros-args -p path:=CLIP.mp4")
-        self._info = open_media(self._settings.path)
-        self._images = (
-            self.create_publisher(Image, "camera/image_raw", qos.IMAGE_OUT) if self._info.has_video else None
-        )
-        self._sound = (
-            self.create_publisher(AudioChunk, "audio", qos.AUDIO_OUT) if self._info.has_audio else None
-        )
+        info = open_media(self._settings.path)
+        self._outputs: dict[type, Any] = {}
+        if info.has_video:
+            self._outputs[Image] = self.create_publisher(Image, "camera/image_raw", qos.IMAGE_OUT)
+        if info.has_audio:
+            self._outputs[AudioChunk] = self.create_publisher(AudioChunk, "audio", qos.AUDIO_OUT)
         self._chunks = self._samples = 0
 
     def play(self, spin_for: Callable[[float], None]) -> None:
@@ -119,7 +116,7 @@ class MediaPlayerNode(Node):
         self.get_logger().info("end of file")
 
     def _await_subscribers(self, spin_for: Callable[[float], None]) -> None:
-        publishers = [p for p in (self._images, self._sound) if p is not None]
+        publishers = self._outputs.values()
         deadline = perf_counter_ns() + round(self._settings.wait_for_subscribers * SECOND)
         while missing := [p.topic_name for p in publishers if p.get_subscription_count() == 0]:
             if perf_counter_ns() >= deadline:
@@ -133,15 +130,16 @@ class MediaPlayerNode(Node):
             spin_for(left / SECOND)
 
     def _publish(self, event: MediaEvent, start_ns: int) -> None:
-        stamp_ns = start_ns + event.stamp_ns
-        if isinstance(event, AudioEvent):
-            publisher, message = self._sound, self._chunk(event.samples, stamp_ns)
-        else:
-            rgb = shrink(event.rgb, self._settings.max_side)
-            publisher, message = self._images, image_message(rgb, stamp_ns, self._settings.frame_id)
+        message = self._message(event, start_ns + event.stamp_ns)
+        publisher = self._outputs[type(message)]
         publisher.publish(message)
         if self._settings.rate == 0:
             publisher.wait_for_all_acked(Duration(seconds=1))
+
+    def _message(self, event: MediaEvent, stamp_ns: int) -> Image | AudioChunk:
+        if isinstance(event, AudioEvent):
+            return self._chunk(event.samples, stamp_ns)
+        return image_message(shrink(event.rgb, self._settings.max_side), stamp_ns, self._settings.frame_id)
 
     def _chunk(self, samples: NDArray[np.float32], stamp_ns: int) -> AudioChunk:
         message = AudioChunk(
@@ -158,12 +156,15 @@ class MediaPlayerNode(Node):
 
     def _flush(self) -> None:
         """Let the last messages reach their readers before the publisher disappears."""
-        for publisher in (self._images, self._sound):
-            if publisher is not None:
-                publisher.wait_for_all_acked(Duration(seconds=1))
+        for publisher in self._outputs.values():
+            publisher.wait_for_all_acked(Duration(seconds=1))
 
 
-main = main_of(MediaPlayerNode, lambda node, executor: node.play(lambda s: executor.spin_once(timeout_sec=s)))
+def _play(node: MediaPlayerNode, executor: SingleThreadedExecutor) -> None:
+    node.play(lambda seconds: executor.spin_once(timeout_sec=seconds))
+
+
+main = main_of(MediaPlayerNode, _play)
 
 if __name__ == "__main__":
     main()

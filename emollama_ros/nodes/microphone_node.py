@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rclpy.node import Node
@@ -210,7 +211,7 @@ class MicrophoneNode(Node):
         try:
             while not self._ending.is_set():
                 chunk = recorder.read(lambda: self.get_clock().now().nanoseconds)
-                self._outbox.put(lambda chunk=chunk: self._publish(*chunk))
+                self._outbox.put(partial(self._publish, *chunk))
                 pause_s = self._settings.retry_s
         except OSError as error:
             self.get_logger().error(

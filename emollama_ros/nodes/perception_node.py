@@ -15,6 +15,7 @@ from emollama_ros.errors import EmollamaError
 from emollama_ros.estimate import EmotionEstimate, Reasoning
 from emollama_ros.nodes import diagnostics, qos
 from emollama_ros.nodes.clock import SECOND
+from emollama_ros.nodes.inputs import Inputs
 from emollama_ros.nodes.loading import Model, ModelLoader, Pipeline, load_model
 from emollama_ros.nodes.outbox import Outbox
 from emollama_ros.nodes.outlet import Outlet
@@ -167,24 +168,27 @@ class PerceptionNode(LifecycleNode):
         if self._sensors is not None:
             self._sensors.tick()
             if self._now_ns() - self._estimated_ns > self._timeout_ns:
-                self._say_why_nothing(self._sensors)
+                self._say_why_nothing(self._sensors.inputs)
         self._diagnostics.publish(self._report())
 
-    def _say_why_nothing(self, sensors: Sensors) -> None:
+    def _say_why_nothing(self, inputs: Inputs) -> None:
         now = self._now_ns()
-        verdict = sensors.inputs.why_nothing(now, self._timeout_ns, self.count_publishers)
+        verdict = inputs.why_nothing(now, self._timeout_ns, self.count_publishers)
         if verdict is None:
             return
-        fault = diagnostics.flatten(self._pipeline.health()).get("last_error", "")
+        fault = self._health().get("last_error", "")
         status, why = verdict
-        stamp = sensors.inputs.sensor_time_ns(now) or self.get_clock().now().nanoseconds
+        stamp = inputs.sensor_time_ns(now) or self.get_clock().now().nanoseconds
         self._outlet.nothing(stamp, status, f"{why}; last error: {fault}" if fault else why)
+
+    def _health(self) -> dict[str, str]:
+        return diagnostics.flatten(self._pipeline.health()) if self._pipeline else {}
 
     def _report(self) -> DiagnosticArray:
         facts = dict(self._model.facts) if self._model else {}
         if self._sensors is not None:
             facts.update(diagnostics.input_facts(self._sensors.inputs))
-            facts.update(diagnostics.flatten(self._pipeline.health(), "pipeline"))
+            facts.update({f"pipeline {name}": value for name, value in self._health().items()})
         now, name = self.get_clock().now().to_msg(), self.get_fully_qualified_name()
         return diagnostics.report(now, name, self._outlet.status, self._outlet.words, facts)
 

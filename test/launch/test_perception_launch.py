@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -122,7 +123,7 @@ def test_launch_takes_the_node_to_active_also_after_a_crash():
     rclpy.init(args=[])
     node = rclpy.create_node("observer")
     states = []
-    node.create_subscription(EmotionState, "/robot/emotion/state", states.append, qos.STATE)
+    node.create_subscription(EmotionState, "/robot/emotion/state", states.append, qos.STATES_HEARD)
     try:
         _spin_until(node, lambda: states)
         assert "/robot/camera/image_raw has no publisher" in states[0].status_text
@@ -130,7 +131,7 @@ def test_launch_takes_the_node_to_active_also_after_a_crash():
         # Numbers that begin again are another process: the first was killed, and the second is active too.
         _spin_until(node, lambda: [s.sequence for s in states].count(0) == 2)
     finally:
-        launched.terminate()
+        launched.send_signal(signal.SIGINT)  # at SIGTERM launch leaves its processes behind
         output = launched.communicate(timeout=20)[0]
         node.destroy_node()
         rclpy.shutdown()

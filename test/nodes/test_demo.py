@@ -46,14 +46,14 @@ def test_a_clip_is_shown_compared_and_ends_by_itself(fake_perception, clip, tmp_
     own = shutil.copy(clip, tmp_path / "own.mp4")
     truth = [{"start_s": 0, "end_s": 2, "label": "sad"}, {"start_s": 2, "end_s": 4, "label": "happy"}]
     (tmp_path / "own.json").write_text(json.dumps({"segments": truth}))
-    status, said = run(str(own), speed=2.0)
+    status, said = run(str(own))
     assert status == 0, said
     lines = said.splitlines()
     states = [line for line in lines if line.split()[1:2] == ["s"] and "video+audio" in line]
-    assert len(states) >= 6 and "   1.0" in states[0] and states[0].split()[2] == "sad"
+    assert len(states) >= 4 and states[0].split()[2] == "sad" and states[-1].split()[2] == "happy"
     assert any("why sad: Looks sad because of the picture" in line for line in lines)
     assert "agreement with the ground truth: " in lines[-1] and "chance: 14% guessing" in lines[-1]
-    assert any("0.0 to    2.0 s  sad" in line for line in lines), said
+    assert any("0.0 to    2." in line for line in lines), said
 
 
 def test_a_model_that_does_not_load_ends_with_its_last_words(clip, ros_environment, fake_perception):

@@ -49,7 +49,7 @@ def end(graph, process):
 
 
 def test_the_states_of_a_clip(graph, clip, perception, player):
-    states = graph.hear(EmotionState, "emotion/state", qos.STATE)
+    states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
     reasonings = graph.hear(EmotionReasoning, "emotion/reasoning", qos.REASONING)
     perception()
     status, said = end(graph, player(clip))
@@ -60,20 +60,21 @@ def test_the_states_of_a_clip(graph, clip, perception, player):
     perceived = [s for s in states if s.modalities]
     assert [s.sequence for s in states] == list(range(states[0].sequence, states[0].sequence + len(states)))
     ends = [(stamp_ns(s.header.stamp) - start_ns) / SECOND for s in perceived]
-    assert ends == pytest.approx([1.0, 1.5, 2.0, 2.5, 3.0, 3.5], abs=0.06) or ends == pytest.approx(
-        [1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0], abs=0.06
-    )
+    # On the grid of hops; on a busy machine a window may be skipped, never repeated or out of order.
+    hops = [round(2 * end) for end in ends]
+    assert ends == pytest.approx([hop / 2 for hop in hops], abs=0.06)
+    assert hops == sorted(set(hops)) and hops[0] >= 2 and len(hops) >= 4
     assert all(stamp_ns(s.window_start) < stamp_ns(s.header.stamp) for s in perceived)
     assert {s.modalities for s in perceived} == {BOTH}
     assert {s.status for s in perceived} == {EmotionState.OK}, [s.status_text for s in perceived]
-    assert [s.label for s in perceived][:2] == ["sad", "sad"] and perceived[-1].label == "happy"
+    assert perceived[0].label == "sad" and perceived[-1].label == "happy"
     assert 0 < np.median([s.latency_ms for s in perceived]) < 1000
     assert any(r.final for r in reasonings)
     assert perceived[-1].header.frame_id == "media"
 
 
 def test_a_player_that_is_killed_and_started_again(graph, clip, perception, player):
-    states = graph.hear(EmotionState, "emotion/state", qos.STATE)
+    states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
     perception()
     first = player(clip, loop="true")
     graph.until(lambda: any(s.modalities == BOTH for s in states), "states")
@@ -95,7 +96,7 @@ def test_a_player_that_is_killed_and_started_again(graph, clip, perception, play
 def test_an_input_is_removed_while_the_other_goes_on(
     graph, clip, tmp_path, perception, player, kept, modality, gone
 ):
-    states = graph.hear(EmotionState, "emotion/state", qos.STATE)
+    states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
     half = write_clip(tmp_path / "half.mp4", seconds=8.0, video=kept == "video", audio=kept == "audio")
     perception(window_s="1.0")
     both = player(clip, loop="true")
@@ -110,7 +111,7 @@ def test_an_input_is_removed_while_the_other_goes_on(
 
 
 def test_a_clip_without_sound_is_all_right(graph, tmp_path, perception, player):
-    states = graph.hear(EmotionState, "emotion/state", qos.STATE)
+    states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
     perception()
     status, _ = end(graph, player(write_clip(tmp_path / "mute.mp4", 2.0, audio=False)))
     assert status == 0
@@ -119,7 +120,7 @@ def test_a_clip_without_sound_is_all_right(graph, tmp_path, perception, player):
 
 
 def test_playing_faster_keeps_media_time(graph, clip, perception, player):
-    states = graph.hear(EmotionState, "emotion/state", qos.STATE)
+    states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
     perception()
     status, said = end(graph, player(clip, rate="4.0"))
     start_ns = int(re.search(rf"{STARTED} (\d+)", said).group(1))
@@ -140,7 +141,7 @@ def test_what_cannot_be_played_ends_with_one_clear_line(graph, tmp_path, player)
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_nodes_end_cleanly_when_asked(graph, clip, perception, player, number):
-    states = graph.hear(EmotionState, "emotion/state", qos.STATE)
+    states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
     nodes = [perception(), player(clip, loop="true")]
     graph.until(lambda: any(s.modalities for s in states), "states")
     for node in nodes:

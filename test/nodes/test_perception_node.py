@@ -52,7 +52,7 @@ class Rig:
         self.images = make(Image, "camera/image_raw", qos.IMAGE_OUT)
         self.sound = make(AudioChunk, "audio", qos.AUDIO_OUT)
         self.words = make(String, "transcript", qos.TRANSCRIPT)
-        self.states = graph.hear(EmotionState, "emotion/state", qos.STATE)
+        self.states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
         self.reasonings = graph.hear(EmotionReasoning, "emotion/reasoning", qos.REASONING)
         self.now = START
 
@@ -182,7 +182,7 @@ def test_silence_is_stale_within_the_timeout_and_names_the_topics(rig):
 
 def test_nobody_publishing_is_said(graph):
     node = graph.add(PerceptionNode(load_fake, parameter_overrides=[Parameter("timeout_s", value=0.5)]))
-    states = graph.hear(EmotionState, "emotion/state", qos.STATE)
+    states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
     assert node.trigger_configure() == DONE and node.trigger_activate() == DONE
     graph.until(lambda: states, "STALE")
     assert "/camera/image_raw has no publisher; /audio has no publisher" in states[0].status_text
@@ -382,7 +382,7 @@ def test_diagnostics_tell_rates_and_model(rig):
     report = rig.graph.until(lambda: reports[seen:] and reports[-1], "diagnostics")
     facts = {pair.key: pair.value for pair in report.status[0].values}
     assert facts["bundle"] == "fake 1.0" and facts["/camera/image_raw received"] == "20"
-    assert facts["/audio lost"] == "0" and facts["pipeline.windows"] >= "2"
+    assert facts["/audio lost"] == "0" and facts["pipeline windows"] >= "2"
     assert report.status[0].level == DiagnosticStatus.OK
     assert int(Status.STALE) == EmotionState.STALE
 
@@ -398,5 +398,5 @@ def test_a_late_joiner_gets_the_present_state(rig):
     rig = rig().activate()
     rig.feed(1.3)
     rig.until_states(1)
-    late = rig.graph.hear(EmotionState, "emotion/state", qos.STATE)
+    late = rig.graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
     rig.graph.until(lambda: late, "the latched state")
