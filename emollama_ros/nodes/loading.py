@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from emollama_ros.errors import EmollamaError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.nodes.parameters import PerceptionParameters
 
@@ -87,7 +88,7 @@ def load_model(parameters: PerceptionParameters) -> Model:
     options = EngineOptions(kind=parameters.engine, threads=parameters.threads)
     perception = Perception(bundle, options)
     perception.warm_up()
-    reasoner, notices = _load_reasoner(bundle, options) if parameters.reasoning else (None, ())
+    reasoner, notices = _load_reasoner(bundle) if parameters.reasoning else (None, ())
     config = PipelineConfig(
         window_s=parameters.window_s,
         hop_s=parameters.hop_s,
@@ -111,7 +112,8 @@ def load_model(parameters: PerceptionParameters) -> Model:
     )
 
 
-def _load_reasoner(bundle: Any, options: Any) -> tuple[Any, tuple[str, ...]]:
+def _load_reasoner(bundle: Any) -> tuple[Any, tuple[str, ...]]:
+    """Load the language model, or say why there will be labels only."""
     if not bundle.has_language:
         return None, (
             "no reasoning: the bundle's language model is not assembled; run `emollama bundle assemble`,"
@@ -119,4 +121,8 @@ def _load_reasoner(bundle: Any, options: Any) -> tuple[Any, tuple[str, ...]]:
         )
     from emollama_ros.reasoning import Reasoner
 
-    return Reasoner.load(bundle, options), ()
+    try:
+        # One thread: it shares the cores with the labels, which must not wait for it.
+        return Reasoner.load(bundle.path, threads=1), ()
+    except EmollamaError as error:
+        return None, (f"no reasoning: {error}",)

@@ -7,18 +7,20 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emollama_ros.errors import ConfigError, InputError
+from emollama_ros.errors import ConfigError, EngineError, InputError
 from emollama_ros.estimate import Status
 from emollama_ros.nodes import parameters
 from emollama_ros.nodes.children import Children
 from emollama_ros.nodes.clock import DRIFT_CHUNKS, SECOND, CaptureClock
 from emollama_ros.nodes.inputs import InputMeter, Inputs
+from emollama_ros.nodes.loading import load_model
 from emollama_ros.nodes.numbering import REMEMBERED, Numbering
 from emollama_ros.nodes.timeline import Segment, compare, load_truth, merge, true_label
 from emollama_ros.nodes.transport import PROFILE, VARIABLES, config_file, with_profile
@@ -163,6 +165,52 @@ class TestInputs:
             meter.accept(i, i)
         meter.tick(SECOND)
         assert meter.rate_hz == 30.0
+
+
+class TestLoading:
+    @pytest.fixture
+    def bundle(self, monkeypatch, tmp_path):
+        """A bundle with language, and stand-ins for everything that reads its files."""
+        from emollama_ros import bundle, perception, reasoning
+
+        preprocessing = SimpleNamespace(frame_size=64, frame_hz=2.0)
+        manifest = SimpleNamespace(name="tiny", version="1.2", preprocessing=preprocessing)
+        found = SimpleNamespace(manifest=manifest, path=tmp_path, sha256="abc", has_language=True)
+        perceiver = SimpleNamespace(device="cpu (test)", warmed=0)
+        perceiver.warm_up = lambda: setattr(perceiver, "warmed", 1)
+        monkeypatch.setattr(bundle.Bundle, "load", staticmethod(lambda path: found))
+        monkeypatch.setattr(perception, "Perception", lambda bundle, options: perceiver)
+        monkeypatch.setattr(reasoning.Reasoner, "load", staticmethod(lambda folder, threads: object()))
+        found.perceiver = perceiver
+        return found
+
+    def test_the_model_is_warm_and_known(self, bundle):
+        model = load_model(parameters.PerceptionParameters())
+        assert bundle.perceiver.warmed and model.notices == ()
+        assert model.facts["bundle"].startswith("tiny 1.2") and model.facts["engine"] == "cpu (test)"
+        assert model.facts["reasoning"] == "on"
+        pipeline = model.make_pipeline(lambda _: None, lambda _: None)
+        assert isinstance(pipeline.health().windows, int) and pipeline.intake.wants_frame(1)
+
+    def test_without_language_there_are_labels_and_a_notice(self, bundle):
+        bundle.has_language = False
+        model = load_model(parameters.PerceptionParameters())
+        assert model.facts["reasoning"] == "off" and "emollama bundle assemble" in model.notices[0]
+
+    def test_a_language_model_that_fails_does_not_take_the_labels_with_it(self, bundle, monkeypatch):
+        from emollama_ros import reasoning
+
+        def fail(folder, threads):
+            raise EngineError("onnxruntime is missing")
+
+        monkeypatch.setattr(reasoning.Reasoner, "load", staticmethod(fail))
+        model = load_model(parameters.PerceptionParameters())
+        assert model.facts["reasoning"] == "off" and model.notices == (
+            "no reasoning: onnxruntime is missing",
+        )
+
+    def test_reasoning_can_be_left_out(self, bundle):
+        assert load_model(parameters.PerceptionParameters(reasoning=False)).notices == ()
 
 
 class TestNumbering:
