@@ -97,10 +97,12 @@ class Calibration:
 
     Attributes:
         temperature: Divides the logits; by used modalities, ``audio``, ``video``, ``video+audio``, ``text``.
+        fusion_weight: Exponent of the fused view beside the voice alone where both senses are present, >= 0.
         text_weight: Exponent of the transcript's distribution where other modalities are present, >= 0.
     """
 
     temperature: Mapping[str, float]
+    fusion_weight: float
     text_weight: float
 
 

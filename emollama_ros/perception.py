@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +10,13 @@ from numpy.typing import NDArray
 
 from emollama_ros.bundle import Bundle
 from emollama_ros.cues import CueHistory, measure
-from emollama_ros.engines import Engine, EngineOptions, load_engine
+from emollama_ros.encoders import Encoders, StageTimer, WindowFeatures
+from emollama_ros.engines import EngineOptions, load_engine
 from emollama_ros.estimate import EmotionEstimate, Modality, Status
 from emollama_ros.labels import UNKNOWN
-from emollama_ros.preprocess.audio import level_dbfs, log_mel
+from emollama_ros.preprocess.audio import level_dbfs
 from emollama_ros.preprocess.text import hash_ngrams
-from emollama_ros.preprocess.tokens import adaptive_pool, spread
-from emollama_ros.streams.window import AudioSpan, FrameBatch, Window
+from emollama_ros.streams import AudioSpan, FrameBatch, Window
 
 Floats = NDArray[np.float32]
 
@@ -30,59 +28,8 @@ SHORTEST_AUDIO_S = 0.4
 LEAST_VALID_AUDIO = 0.5
 #: A picture whose pixels spread less than this (0..255) is black, white or covered.
 BLANK_SPREAD = 4.0
-
-
-@dataclass(frozen=True)
-class WindowFeatures:
-    """What the encoders saw in a window; ``None`` for a modality that is missing.
-
-    Attributes:
-        audio: (L, 64, D) outputs of the audio encoder's blocks, pooled to tokens.
-        image: (1280,) global feature of the middle frame.
-        video: (64, 1280) grid tokens of 16 uniformly chosen frames.
-    """
-
-    audio: Floats | None
-    image: Floats | None
-    video: Floats | None
-
-
-class FrameCache:
-    """Features of frames already seen: a frame is encoded once, however many windows it is in."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._known: dict[int, tuple[Floats, Floats]] = {}
-
-    def encode(self, frames: FrameBatch) -> tuple[Floats, Floats]:
-        """Return grid tokens (N, 4, 1280) and global features (N, 1280) of the frames, in order."""
-        stamps = [int(s) for s in frames.stamps_ns]
-        new = [i for i, stamp in enumerate(stamps) if stamp not in self._known]
-        if new:
-            out = self._engine.run({"frames": frames.images[new]})
-            for row, i in enumerate(new):
-                self._known[stamps[i]] = (out["grid"][row], out["global"][row])
-        self._known = {stamp: self._known[stamp] for stamp in stamps}
-        found = list(self._known.values())
-        return np.stack([grid for grid, _ in found]), np.stack([whole for _, whole in found])
-
-    def clear(self) -> None:
-        """Forget everything, as after a clock jump."""
-        self._known.clear()
-
-
-class StageTimer:
-    """Collects the milliseconds of named stages."""
-
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the body under ``name``."""
-        began = time.perf_counter_ns()
-        yield
-        self.ms[name] = (time.perf_counter_ns() - began) / 1e6
+#: Keeps logarithms of probabilities finite.
+TINY = 1e-9
 
 
 class Perception:
@@ -91,17 +38,16 @@ class Perception:
     def __init__(self, bundle: Bundle, options: EngineOptions | None = None) -> None:
         options = options or EngineOptions()
         self.bundle = bundle
-        self._vision = load_engine(bundle.file("vision.onnx"), options)
-        self._audio = load_engine(bundle.file("audio.onnx"), options)
+        self._encoders = Encoders(
+            bundle.file("vision.onnx"), bundle.file("audio.onnx"), bundle.manifest.preprocessing, options)
         self._fusion = load_engine(bundle.file("fusion.onnx"), options)
         self._text = load_engine(bundle.file("text.onnx"), options)
-        self._frames = FrameCache(self._vision)
         self._history = CueHistory()
 
     @property
     def device(self) -> str:
         """Where the graphs run."""
-        return self._vision.device
+        return self._encoders.device
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -110,7 +56,7 @@ class Perception:
 
     def reset(self) -> None:
         """Forget what was seen before, as after a clock jump or for a new clip."""
-        self._frames.clear()
+        self._encoders.reset()
         self._history = CueHistory()
 
     def warm_up(self) -> None:
@@ -135,7 +81,7 @@ class Perception:
         """
         timer = StageTimer()
         usable, faults = usable_modalities(window)
-        features = self._encode(window, usable, timer)
+        features = self._encoders.encode(window, usable, timer)
         with timer.stage("fusion"):
             views = self._views(features, window.transcript if Modality.TEXT in usable else "", usable)
         with timer.stage("cues"):
@@ -151,7 +97,7 @@ class Perception:
             sequence=sequence,
             label=self.labels[best],
             labels=self.labels,
-            scores=tuple(float(p) for p in scores),
+            scores=_as_floats(scores),
             valence=float(affect[0]),
             arousal=float(affect[1]),
             confidence=float(scores[best]),
@@ -163,24 +109,6 @@ class Perception:
             stage_ms=timer.ms,
         )
 
-    def encode(self, window: Window) -> WindowFeatures:
-        """Run the encoders alone; what training extracts its features with."""
-        return self._encode(window, usable_modalities(window)[0], StageTimer())
-
-    def _encode(self, window: Window, usable: Modality, timer: StageTimer) -> WindowFeatures:
-        settings = self.bundle.manifest.preprocessing
-        audio = image = video = None
-        if Modality.AUDIO in usable and window.audio is not None:
-            with timer.stage("audio"):
-                layers = self._audio.run({"mel": log_mel(window.audio.samples)[None]})["layers"][0]
-                audio = adaptive_pool(layers, settings.audio_tokens)
-        if Modality.VIDEO in usable and window.frames is not None:
-            with timer.stage("vision"):
-                grid, whole = self._frames.encode(window.frames)
-                image = whole[len(whole) // 2]
-                video = spread(grid, settings.video_frames).reshape(-1, grid.shape[-1])
-        return WindowFeatures(audio, image, video)
-
     def _views(self, features: WindowFeatures, transcript: str, usable: Modality) -> _Views:
         calibration = self.bundle.manifest.calibration
         seen = usable & ~Modality.TEXT
@@ -189,17 +117,29 @@ class Perception:
         if seen:
             masks = [seen] + [m for m in (Modality.VIDEO, Modality.AUDIO) if m in seen and m != seen]
             out = self._fusion.run(fusion_inputs(features, masks, self.bundle))
-            for row, mask in enumerate(masks):
-                probabilities = _softmax(out["logits"][row] / calibration.temperature["+".join(mask.names())])
+            by_mask = dict(zip(masks, out["logits"], strict=True))
+            joint, affect = self._joint(seen, by_mask), out["affect"][0]
+            for mask, logits in by_mask.items():
                 if len(mask.names()) == 1:
-                    single[mask] = tuple(float(p) for p in probabilities)
-                if row == 0:
-                    joint, affect = probabilities, out["affect"][0]
+                    single[mask] = _as_floats(_softmax(logits / calibration.temperature[mask.names()[0]]))
         if transcript:
             words = self._read(transcript, calibration.temperature["text"])
-            single[Modality.TEXT] = tuple(float(p) for p in words)
+            single[Modality.TEXT] = _as_floats(words)
             joint = _pool(joint, words, calibration.text_weight) if seen else words
         return _Views((joint, np.clip(affect, -1, 1)), single)
+
+    def _joint(self, seen: Modality, logits: Mapping[Modality, Floats]) -> Floats:
+        """What sound and picture say together.
+
+        Where both are present the voice alone is pooled with the fused view, so that a face the network
+        misreads cannot overrule a clear voice.
+        """
+        calibration = self.bundle.manifest.calibration
+        joint = logits[seen]
+        if Modality.AUDIO in logits and seen != Modality.AUDIO:
+            voice = np.log(_softmax(logits[Modality.AUDIO]) + TINY)
+            joint = voice + calibration.fusion_weight * np.log(_softmax(joint) + TINY)
+        return _softmax(joint / calibration.temperature["+".join(seen.names())])
 
     def _read(self, transcript: str, temperature: float) -> Floats:
         """What the words say on their own."""
@@ -277,4 +217,8 @@ def _softmax(logits: Floats) -> Floats:
 
 def _pool(seen: Floats, words: Floats, weight: float) -> Floats:
     """Logarithmic opinion pool (Genest & Zidek 1986): p proportional to seen * words ** weight."""
-    return _softmax(np.log(seen + 1e-9) + weight * np.log(words + 1e-9))
+    return _softmax(np.log(seen + TINY) + weight * np.log(words + TINY))
+
+
+def _as_floats(values: Floats) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -8,15 +8,12 @@ everything for the robot.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,53 +24,6 @@ from training.networks.efficientnet import FEATURES, PIXEL_MEAN, PIXEL_SCALE, Ef
 
 #: How far each source is zoomed out and in: photographs fill the picture with the face, clips do not.
 ZOOM = {"faces_muxspace": (0.35, 1.15), "javanese_av": (0.75, 1.6), "synthesis": (0.75, 1.5)}
-
-
-@dataclass(frozen=True)
-class FramePack:
-    """Labelled frames, JPEG-coded, in one safetensors file.
-
-    Attributes:
-        frames: JPEG bytes of each frame.
-        labels: Index into ``DEFAULT_LABELS``.
-        persons: ``source:person`` of each frame.
-    """
-
-    frames: tuple[bytes, ...]
-    labels: tuple[int, ...]
-    persons: tuple[str, ...]
-
-    def save(self, path: Path) -> None:
-        """Write to ``path``; texts are stored as UTF-8 bytes, one line each."""
-        blob = np.frombuffer(b"".join(self.frames), np.uint8)
-        sizes = np.array([len(f) for f in self.frames], np.int64)
-        persons = np.frombuffer("\n".join(self.persons).encode(), np.uint8)
-        save_file({name: torch.from_numpy(array.copy()) for name, array in
-                   {"jpeg": blob, "sizes": sizes, "labels": np.array(self.labels), "persons": persons}.items()}, path)
-
-    @staticmethod
-    def load(path: Path) -> FramePack:
-        """Read what ``save`` wrote."""
-        stored = {name: tensor.numpy() for name, tensor in load_file(path).items()}
-        ends = np.cumsum(stored["sizes"])
-        blob = stored["jpeg"].tobytes()
-        frames = tuple(blob[e - s : e] for s, e in zip(stored["sizes"], ends, strict=True))
-        persons = tuple(stored["persons"].tobytes().decode().split("\n"))
-        return FramePack(frames, tuple(int(x) for x in stored["labels"]), persons)
-
-    def images(self) -> Tensor:
-        """Decode everything: uint8 (N, 3, 224, 224)."""
-        decoded = [np.asarray(Image.open(io.BytesIO(f)).convert("RGB")) for f in tqdm(self.frames, desc="decode")]
-        return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).contiguous()
-
-
-def join(packs: Sequence[FramePack]) -> FramePack:
-    """Put packs behind each other."""
-    return FramePack(
-        tuple(f for p in packs for f in p.frames),
-        tuple(x for p in packs for x in p.labels),
-        tuple(x for p in packs for x in p.persons),
-    )
 
 
 @dataclass(frozen=True)
@@ -174,7 +124,7 @@ def train_trunk(
     """
     torch.manual_seed(config.seed)
     generator = torch.Generator(device).manual_seed(config.seed)
-    model = FrameClassifier(trunk).to(device).train()
+    model = FrameClassifier(trunk).to(device, memory_format=torch.channels_last).train()
     average = torch.optim.swa_utils.AveragedModel(
         model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True)
     groups = [{"params": model.trunk.parameters(), "lr": config.rate},
@@ -188,6 +138,7 @@ def train_trunk(
         total = 0.0
         for index in _batches(len(images), config.batch, config.seed * 1000 + epoch):
             batch = augment(images[index].to(device).float(), zoom[index].to(device), generator)
+            batch = batch.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
                 logits = model(batch)
             loss = F.cross_entropy(logits.float(), labels[index].to(device), weights, label_smoothing=config.smoothing)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -114,6 +113,8 @@ class Resampler:
         mono = mix_down(samples, self._channels)
         if self.rate_in == self.rate_out or not len(mono):
             return mono
+        import av
+
         frame = av.AudioFrame.from_ndarray(mono[None], format="flt", layout="mono")
         frame.sample_rate = self.rate_in
         return _joined(self._swr.resample(frame))
@@ -126,6 +127,8 @@ class Resampler:
         return rest
 
     def _fresh(self) -> Any:
+        import av  # here, because training reads this module where there is no PyAV
+
         return av.AudioResampler(format="flt", layout="mono", rate=self.rate_out)
 
 

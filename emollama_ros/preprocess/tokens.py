@@ -44,3 +44,16 @@ def spread(tokens: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """
     positions = np.linspace(0, len(tokens) - 1, count)
     return tokens[np.rint(positions).astype(np.int64)]
+
+
+def choose_frames(features: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Make the image and the video stream of a window from the features of its frames.
+
+    Args:
+        features: (N, D), one row a frame, in order, N >= 1.
+        count: Tokens of the video stream.
+
+    Returns:
+        The middle frame's feature (D,), and the features (count, D) of uniformly chosen frames.
+    """
+    return features[len(features) // 2], spread(features, count)

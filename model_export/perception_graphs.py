@@ -1,0 +1,45 @@
+"""The graphs of the fast path: frames, log-mel and words to features, features to scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from model_export.graphs import export
+from training.networks.efficientnet import EfficientNetLite0, FrameEncoder
+from training.networks.perception_net import PerceptionNet
+from training.networks.whisper import WhisperEncoder
+from training.text import NgramClassifier
+
+
+def export_vision(trunk: EfficientNetLite0, path: Path) -> Path:
+    """Write ``frames`` uint8 (N, 224, 224, 3) -> ``features`` (N, 1280)."""
+    encoder = FrameEncoder(trunk).eval()
+    frames = torch.zeros(2, 224, 224, 3, dtype=torch.uint8)
+    return export(encoder, [frames], path, ["frames"], ["features"], {"frames": {0: "frames"}})
+
+
+def export_audio(encoder: WhisperEncoder, path: Path) -> Path:
+    """Write ``mel`` (1, 80, T) -> ``layers`` (1, L, ceil(T / 2), D)."""
+    mel = torch.zeros(1, encoder.conv1.in_channels, 400)
+    return export(encoder.eval(), [mel], path, ["mel"], ["layers"], {"mel": {2: "time"}})
+
+
+def export_fusion(net: PerceptionNet, path: Path) -> Path:
+    """Write ``audio``, ``image``, ``video``, ``present`` -> ``logits``, ``affect``, ``tokens``; any batch."""
+    config = net.config
+    example = [
+        torch.zeros(2, config.audio_layers, config.tokens, config.audio),
+        torch.zeros(2, config.vision),
+        torch.zeros(2, config.tokens, config.vision),
+        torch.ones(2, 2),
+    ]
+    names = ["audio", "image", "video", "present"]
+    return export(net.eval(), example, path, names, ["logits", "affect", "tokens"], {n: {0: "batch"} for n in names})
+
+
+def export_text(model: NgramClassifier, path: Path) -> Path:
+    """Write ``ngrams`` int64 (n,) -> ``logits`` (labels,)."""
+    ngrams = torch.zeros(5, dtype=torch.int64)
+    return export(model.eval(), [ngrams], path, ["ngrams"], ["logits"], {"ngrams": {0: "count"}})

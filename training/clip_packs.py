@@ -1,0 +1,117 @@
+"""Decoded clips in one file: what travels to the machine that trains.
+
+Frames are JPEG-coded and thinned to the robot's rate, sound is FLAC at 16 kHz. A video is decoded once,
+and the machine that trains needs neither PyAV nor the data sets.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from emollama_ros.estimate import Modality
+from emollama_ros.labels import DEFAULT_LABELS
+from emollama_ros.preprocess.image import to_model_frame
+from training.mmeverse.schema import Clip
+
+RATE = 16_000
+FRAME_HZ = 4.0
+#: Quality of the JPEGs; their artefacts are one more thing the trunk must not mind.
+_JPEG_QUALITY = 88
+
+
+@dataclass(frozen=True)
+class RawClip:
+    """A decoded clip.
+
+    Attributes:
+        name: ``source/id``.
+        person: ``source:person``.
+        label: One of ``DEFAULT_LABELS``.
+        samples: float32 (n,), 16 kHz mono; empty without sound.
+        frames: uint8 (m, 224, 224, 3) at ``FRAME_HZ``; empty without pictures.
+    """
+
+    name: str
+    person: str
+    label: str
+    samples: NDArray[np.float32]
+    frames: NDArray[np.uint8]
+
+
+def decode(clip: Clip) -> RawClip:
+    """Decode a clip's media into samples and thinned frames."""
+    from emollama_ros.streams.media import AudioEvent, read_media
+
+    assert clip.path is not None
+    sound: list[NDArray[np.float32]] = []
+    frames: dict[int, NDArray[np.uint8]] = {}
+    if Modality.AUDIO not in clip.modalities:
+        frames[0] = to_model_frame(np.asarray(Image.open(clip.path).convert("RGB")))
+    else:
+        for event in read_media(clip.path):
+            if isinstance(event, AudioEvent):
+                sound.append(event.samples)
+            elif (cell := int(event.stamp_ns * FRAME_HZ / 1e9)) not in frames:
+                frames[cell] = to_model_frame(event.rgb)
+    pictures = np.stack(list(frames.values())) if frames else np.zeros((0, 224, 224, 3), np.uint8)
+    samples = np.concatenate(sound) if sound else np.zeros(0, np.float32)
+    return RawClip(f"{clip.source}/{clip.id}", clip.person, clip.label, samples, pictures)
+
+
+def pack(clips: Iterable[RawClip], path: Path) -> None:
+    """Write clips to a safetensors file."""
+    entries, jpegs, flacs = [], [], []
+    for clip in clips:
+        pictures = [_jpeg(frame) for frame in clip.frames]
+        flac = _flac(clip.samples) if len(clip.samples) else b""
+        entries.append({"name": clip.name, "person": clip.person, "label": clip.label,
+                        "jpegs": [len(p) for p in pictures], "flac": len(flac)})
+        jpegs += pictures
+        flacs.append(flac)
+    blobs = {"index": json.dumps(entries).encode(), "jpeg": b"".join(jpegs), "flac": b"".join(flacs)}
+    save_file({k: torch.from_numpy(np.frombuffer(v or b"\0", np.uint8).copy()) for k, v in blobs.items()}, path)
+
+
+def unpack(path: Path) -> list[RawClip]:
+    """Read what ``pack`` wrote."""
+    stored = {name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()}
+    jpeg, flac = io.BytesIO(stored["jpeg"]), io.BytesIO(stored["flac"])
+    return [_read(entry, jpeg, flac) for entry in tqdm(json.loads(stored["index"]), desc=path.stem)]
+
+
+def _read(entry: dict, jpeg: io.BytesIO, flac: io.BytesIO) -> RawClip:
+    pictures = [np.asarray(Image.open(io.BytesIO(jpeg.read(size))).convert("RGB")) for size in entry["jpegs"]]
+    samples = np.zeros(0, np.float32)
+    if entry["flac"]:
+        samples = soundfile.read(io.BytesIO(flac.read(entry["flac"])), dtype="float32")[0]
+    frames = np.stack(pictures) if pictures else np.zeros((0, 224, 224, 3), np.uint8)
+    return RawClip(entry["name"], entry["person"], entry["label"], samples, frames)
+
+
+def known_labels(clips: Sequence[Clip]) -> list[Clip]:
+    """Leave out clips whose label the default label set does not have."""
+    return [clip for clip in clips if clip.label in DEFAULT_LABELS]
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _flac(samples: NDArray[np.float32]) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(samples, -1, 1), RATE, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
