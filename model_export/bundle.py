@@ -58,10 +58,7 @@ class Weights:
         export_vision(load_trunk(self.folder / "trunk.safetensors"), out / "vision.onnx")
         export_audio(load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN))), out / "audio.onnx")
         export_fusion(load_fusion(self.folder / "fusion.safetensors"), out / "fusion.onnx")
-        text = load_file(self.folder / "text.safetensors")
-        model = NgramClassifier(len(text["table"]))
-        model.load_state_dict({name: tensor.float() for name, tensor in text.items()})
-        export_text(model, out / "text.onnx")
+        export_text(load_text(self.folder / "text.safetensors"), out / "text.onnx")
 
     def calibration(self) -> Calibration:
         """Read the fitted temperatures and weights."""
@@ -75,6 +72,14 @@ def load_fusion(path: Path) -> PerceptionNet:
     return net.eval()
 
 
+def load_text(path: Path) -> NgramClassifier:
+    """Read the text model that ``python -m training fit`` wrote."""
+    state = {name: tensor.float() for name, tensor in load_file(path).items()}
+    model = NgramClassifier(len(state["table"]))
+    model.load_state_dict(state)
+    return model.eval()
+
+
 def write_bundle(weights: Weights, assembled: Path, out: Path, provenance: Mapping[str, Any]) -> Bundle:
     """Export, describe and verify the default bundle.
 
@@ -86,7 +91,7 @@ def write_bundle(weights: Weights, assembled: Path, out: Path, provenance: Mappi
     """
     out.mkdir(parents=True, exist_ok=True)
     weights.export(out)
-    text_buckets = len(load_file(weights.folder / "text.safetensors")["table"])
+    text_buckets = len(load_text(weights.folder / "text.safetensors").table)
     manifest = {
         "schema": SCHEMA_VERSION,
         "name": "tiny",

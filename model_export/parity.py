@@ -1,0 +1,55 @@
+"""Whether what runs equals what was trained: PyTorch against the graphs of a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emollama_ros.bundle import Bundle
+from emollama_ros.engines import EngineOptions, load_engine
+from model_export.bundle import load_fusion, load_text
+from training.networks.efficientnet import FrameEncoder
+from training.networks.whisper import load_ctranslate2
+from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
+from training.vision import load_trunk
+
+#: Largest difference allowed, relative to the largest output. Storing folded weights in half precision costs 3e-3.
+TOLERANCE = 5e-3
+
+
+def compare(folder: Path, weights: Path, seed: int = 0) -> dict[str, float]:
+    """Largest difference of each graph's outputs on random inputs, relative to the largest output.
+
+    Args:
+        folder: The bundle.
+        weights: Folder that ``python -m training fit`` wrote.
+        seed: Of the inputs.
+    """
+    bundle, rng = Bundle.load(folder), np.random.default_rng(seed)
+    whisper = load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN)))
+    shapes = bundle.manifest.fusion_inputs
+    fusion = {name: rng.normal(size=(3, *shape)).astype(np.float32) for name, shape in shapes.items()}
+    fusion["present"] = np.array([[1, 1], [1, 0], [0, 1]], np.float32)
+    cases = {
+        "vision": (FrameEncoder(load_trunk(weights / "trunk.safetensors")),
+                   {"frames": rng.integers(0, 256, (2, 224, 224, 3), np.uint8)}),
+        "audio": (whisper, {"mel": rng.normal(size=(1, 80, 333)).astype(np.float32)}),
+        "fusion": (load_fusion(weights / "fusion.safetensors"), fusion),
+        "text": (load_text(weights / "text.safetensors"), {"ngrams": rng.integers(0, 65536, 17)}),
+    }
+    return {name: _difference(bundle.file(f"{name}.onnx"), module, inputs)
+            for name, (module, inputs) in cases.items()}
+
+
+@torch.no_grad()
+def _difference(graph: Path, module: torch.nn.Module, inputs: dict[str, NDArray[np.generic]]) -> float:
+    expected = module.eval()(*(torch.from_numpy(value) for value in inputs.values()))
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    found = load_engine(graph, EngineOptions("cpu")).run(inputs)
+    return max(
+        float(np.abs(f - e.numpy()).max() / (np.abs(e.numpy()).max() + 1e-9))
+        for f, e in zip(found.values(), expected, strict=True)
+    )

@@ -1,0 +1,1 @@
+"""Metrics and reports; every figure comes with its n."""
