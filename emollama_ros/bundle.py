@@ -172,15 +172,22 @@ class Bundle:
 
     def _check(self, entry: BundleFile, verify: bool) -> None:
         path = _inside(self.path, entry.name)
-        if not path.exists():
-            if entry.assembled_from:
-                return
-            raise BundleError(f"{path}: missing; the bundle is incomplete, reinstall it")
+        if entry.assembled_from and not path.exists():
+            return
+        if not path.is_file():
+            raise BundleError(
+                f"{path}: missing (sha256 {entry.sha256}); the bundle is incomplete, reinstall it"
+            )
         size = path.stat().st_size
         if size != entry.bytes:
-            raise BundleError(f"{path}: {size} bytes, the manifest says {entry.bytes}; reinstall the bundle")
+            raise BundleError(
+                f"{path}: {size} bytes, the manifest says {entry.bytes} (sha256 {entry.sha256}); "
+                "reinstall the bundle"
+            )
         if verify and (found := file_sha256(path)) != entry.sha256:
-            raise BundleError(f"{path}: sha256 {found}, the manifest says {entry.sha256}; reinstall the bundle")
+            raise BundleError(
+                f"{path}: sha256 {found}, the manifest says {entry.sha256}; reinstall the bundle"
+            )
 
 
 def default_bundle_path() -> Path:
@@ -201,8 +208,15 @@ def packaged_path(name: str = DEFAULT_NAME) -> Path:
 
 
 def assembled_path(name: str = DEFAULT_NAME) -> Path:
-    """Folder of the assembled bundle: inside a virtual environment, else in the user's data folder."""
-    tag = file_sha256(packaged_path(name) / MANIFEST)[:12]
+    """Folder of the assembled bundle: inside a virtual environment, else in the user's data folder.
+
+    Raises:
+        BundleError: The package has no bundle of this name.
+    """
+    manifest = packaged_path(name) / MANIFEST
+    if not manifest.is_file():
+        raise BundleError(f"{manifest}: missing; this installation has no model, reinstall emollama_ros")
+    tag = file_sha256(manifest)[:12]
     if sys.prefix != sys.base_prefix:
         root = Path(sys.prefix) / "share"
     else:
@@ -211,13 +225,32 @@ def assembled_path(name: str = DEFAULT_NAME) -> Path:
 
 
 def copy_shipped(source: Path, target: Path) -> None:
-    """Copy what ships of the bundle in ``source`` into the folder ``target``, manifest last."""
+    """Copy what ships of the bundle in ``source`` into the folder ``target``, manifest last.
+
+    A folder without a manifest is no bundle, so an interrupted copy is never taken for one.
+
+    Raises:
+        BundleError: The source is not a bundle, or a file that ships is missing.
+    """
     manifest, _ = _read_manifest(source)
     target.mkdir(parents=True, exist_ok=True)
     for entry in manifest.files.values():
         if not entry.assembled_from:
-            shutil.copyfile(_inside(source, entry.name), _inside(target, entry.name))
-    shutil.copyfile(source / MANIFEST, target / MANIFEST)
+            _copy(_inside(source, entry.name), _inside(target, entry.name))
+    _copy(source / MANIFEST, target / MANIFEST)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file in one move: a process that has the old one open keeps it whole."""
+    if not source.is_file():
+        raise BundleError(f"{source}: missing; the bundle is incomplete, reinstall it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(source, draft)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def file_sha256(path: Path) -> str:
@@ -239,8 +272,10 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
         raw = json.loads(data)
         version = raw["schema"]
         if version != SCHEMA_VERSION:
-            raise BundleError(f"{where}: schema version {version!r}, this release reads {SCHEMA_VERSION}; "
-                              "update emollama_ros or take a bundle made for it")
+            raise BundleError(
+                f"{where}: schema version {version!r}, this release reads {SCHEMA_VERSION}; "
+                "update emollama_ros or take a bundle made for it"
+            )
         files = {name: BundleFile(name=name, **entry) for name, entry in raw["files"].items()}
         return Manifest(
             name=raw["name"],
@@ -254,14 +289,16 @@ def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
             assets={name: Asset(**entry) for name, entry in raw.get("assets", {}).items()},
             provenance=raw.get("provenance", {}),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(f"{where}: not a bundle manifest ({type(error).__name__}: {error})") from error
 
 
 def _read_manifest(folder: Path) -> tuple[Manifest, str]:
     path = folder / MANIFEST
     if not path.is_file():
-        raise BundleError(f"{folder}: no {MANIFEST} there; give the folder of a bundle (emollama bundle info --path)")
+        raise BundleError(
+            f"{folder}: no {MANIFEST} there; give the folder of a bundle (emollama bundle info --path)"
+        )
     data = path.read_bytes()
     return parse_manifest(data, str(path)), hashlib.sha256(data).hexdigest()
 
@@ -270,7 +307,7 @@ def _inside(folder: Path, name: str) -> Path:
     """Join, refusing whatever would leave the folder: absolute paths, ``..`` and links that point outside."""
     relative = PurePosixPath(name)
     path = folder / relative
-    if relative.is_absolute() or ".." in relative.parts or "\\" in name or not name:
+    if relative.is_absolute() or ".." in relative.parts or not name or {"\\", "\0"} & set(name):
         raise BundleError(f"{folder}: the manifest names {name!r}, which is not a path inside the bundle")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BundleError(f"{path}: links to {path.resolve()}, outside the bundle; copy the file instead")

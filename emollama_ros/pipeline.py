@@ -10,6 +10,7 @@ either worker is late, work is skipped, never queued, so that what is published 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ from emollama_ros.errors import ConfigError, EmollamaError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning, Status
 from emollama_ros.preprocess.image import to_model_frame
 from emollama_ros.streams import AudioRing, FrameRing, TranscriptRing, Window, WindowClock, cut_window
+
+_LOG = logging.getLogger(__name__)
 
 
 class Perceiver(Protocol):
@@ -38,8 +41,12 @@ class Explainer(Protocol):
     """What the slow worker needs; ``reasoning.Reasoner`` is one."""
 
     def explain(
-        self, estimate: EmotionEstimate, transcript: str, *,
-        on_text: Callable[[Reasoning], None], should_stop: Callable[[], bool],
+        self,
+        estimate: EmotionEstimate,
+        transcript: str,
+        *,
+        on_text: Callable[[Reasoning], None],
+        should_stop: Callable[[], bool],
     ) -> Reasoning:
         """Write why, calling ``on_text`` as the text grows."""
 
@@ -112,7 +119,8 @@ class Intake:
         self._audio = AudioRing(keep)
         self._transcripts = TranscriptRing(keep)
         self.clock = WindowClock(
-            config.window_s, config.hop_s, config.patience_s, min_window_s=min(1.0, config.window_s))
+            config.window_s, config.hop_s, config.patience_s, min_window_s=min(1.0, config.window_s)
+        )
         self.frames_received = 0
 
     def push_frame(self, stamp_ns: int, rgb: NDArray[np.uint8]) -> bool:
@@ -127,7 +135,7 @@ class Intake:
         return self.clock.advance("video", stamp_ns)
 
     def wants_frame(self, stamp_ns: int) -> bool:
-        """Whether ``push_frame`` would keep this picture; else converting it is wasted. See ``skip_frame``."""
+        """Whether ``push_frame`` would keep this picture; if not, see ``skip_frame``."""
         return self._frames.wants(stamp_ns)
 
     def skip_frame(self, stamp_ns: int) -> bool:
@@ -164,12 +172,28 @@ class Intake:
 def note_missing(estimate: EmotionEstimate, window: Window, expected: Modality) -> EmotionEstimate:
     """Degrade an estimate whose window lacks an input that is connected, saying which."""
     present = (Modality.VIDEO if window.frames is not None else Modality.NONE) | (
-        Modality.AUDIO if window.audio is not None else Modality.NONE)
+        Modality.AUDIO if window.audio is not None else Modality.NONE
+    )
     missing = (expected & ~present & ~Modality.TEXT).names()
     if not missing:
         return estimate
     said = [f"no {name} received in this window" for name in missing]
-    return replace(estimate, status=Status.DEGRADED, status_text="; ".join(filter(None, [estimate.status_text, *said])))
+    return replace(
+        estimate, status=Status.DEGRADED, status_text="; ".join(filter(None, [estimate.status_text, *said]))
+    )
+
+
+def describe_fault(what: str, error: Exception, known: str) -> str:
+    """Say in words what failed, and log it unless it is what was already known.
+
+    Unforeseen errors are named by their class and logged with a traceback. A fault that repeats with every
+    window is logged once, not twice a second.
+    """
+    foreseen = isinstance(error, EmollamaError)
+    text = str(error) if foreseen else f"{type(error).__name__}: {error}"
+    if text != known:
+        _LOG.error("%s failed: %s", what, text, exc_info=None if foreseen else error)
+    return text
 
 
 class EmotionPipeline:
@@ -277,31 +301,36 @@ class EmotionPipeline:
                     return
                 self._pending = False
                 restarted, self._restarted = self._restarted, False
-            if restarted:
-                self._perception.reset()
-            ends = self._intake.clock.due()
-            if ends:
-                self._perceive(ends[-1], skipped=len(ends) - 1)
+            try:
+                self._step(restarted)
+            except Exception as error:  # a worker that died would leave a robot that only seems to run
+                self._count(fault=describe_fault("window", error, self._health.last_error))
 
-    def _perceive(self, end_ns: int, skipped: int) -> None:
+    def _step(self, restarted: bool) -> None:
+        if restarted:
+            self._perception.reset()
+        ends = self._intake.clock.due()
+        if ends:
+            self._count(skipped=len(ends) - 1)
+            self._perceive(ends[-1])
+
+    def _perceive(self, end_ns: int) -> None:
         window = self._intake.window(end_ns)
-        try:
-            estimate = self._perception.perceive(window, self._health.windows)
-        except EmollamaError as error:
-            self._count(skipped=skipped, fault=str(error))
-            return
+        estimate = self._perception.perceive(window, self._health.windows)
         estimate = note_missing(estimate, window, self._config.expected)
-        self._count(skipped=skipped, stage_ms=dict(estimate.stage_ms))
+        self._count(windows=1, stage_ms=dict(estimate.stage_ms))
         self._on_estimate(estimate)
         if self._slow and estimate.modalities:
             self._slow.offer(estimate, window.transcript)
 
-    def _count(self, skipped: int, stage_ms: dict[str, float] | None = None, fault: str = "") -> None:
+    def _count(
+        self, windows: int = 0, skipped: int = 0, stage_ms: dict[str, float] | None = None, fault: str = ""
+    ) -> None:
         with self._wake:
             was = self._health
             self._health = replace(
                 was,
-                windows=was.windows + (not fault),
+                windows=was.windows + windows,
                 windows_skipped=was.windows_skipped + skipped,
                 faults=was.faults + bool(fault),
                 last_error=fault or was.last_error,
@@ -341,6 +370,7 @@ class SlowPath:
         if self._worker is not None:
             self._worker.join()
             self._worker = None
+        self._mail = None
 
     def offer(self, estimate: EmotionEstimate, transcript: str) -> None:
         """Leave an estimate to be explained; one that was not begun yet is replaced."""
@@ -370,9 +400,10 @@ class SlowPath:
     def _explain(self, estimate: EmotionEstimate, transcript: str) -> None:
         try:
             self._reasoner.explain(
-                estimate, transcript, on_text=self._on_reasoning, should_stop=lambda: self._stopping)
-        except EmollamaError as error:
+                estimate, transcript, on_text=self._on_reasoning, should_stop=lambda: self._stopping
+            )
+        except Exception as error:  # as in the fast worker
             self.faults += 1
-            self.last_error = str(error)
+            self.last_error = describe_fault("reasoning", error, self.last_error)
         else:
             self.finished += 1
