@@ -21,7 +21,10 @@ class Modality(IntFlag):
 
     def names(self) -> tuple[str, ...]:
         """Return the lower-case names of the set members, in fixed order."""
-        return tuple(m.name.lower() for m in (Modality.VIDEO, Modality.AUDIO, Modality.TEXT) if m in self)
+        return tuple(name for modality, name in _NAMES if modality in self)
+
+
+_NAMES = ((Modality.VIDEO, "video"), (Modality.AUDIO, "audio"), (Modality.TEXT, "text"))
 
 
 class Status(IntEnum):

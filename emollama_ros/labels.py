@@ -19,10 +19,12 @@ DEFAULT_LABELS: tuple[str, ...] = (
 
 #: Every string constant of hri_msgs/Expression (release 2.3.2).
 HRI_EXPRESSIONS: frozenset[str] = frozenset(
-    "neutral angry sad happy surprised disgusted scared pleading vulnerable despaired guilty "
-    "disappointed embarrassed horrified skeptical annoyed furious suspicious rejected bored tired "
-    "asleep confused amazed excited".split()
-)
+    {
+        "neutral", "angry", "sad", "happy", "surprised", "disgusted", "scared", "pleading", "vulnerable",
+        "despaired", "guilty", "disappointed", "embarrassed", "horrified", "skeptical", "annoyed", "furious",
+        "suspicious", "rejected", "bored", "tired", "asleep", "confused", "amazed", "excited",
+    }
+)  # fmt: skip
 
 #: Words that data sets use for the same emotion. Keys are lower case.
 _SYNONYMS: Mapping[str, str] = {

@@ -39,7 +39,8 @@ class Perception:
         options = options or EngineOptions()
         self.bundle = bundle
         self._encoders = Encoders(
-            bundle.file("vision.onnx"), bundle.file("audio.onnx"), bundle.manifest.preprocessing, options)
+            bundle.file("vision.onnx"), bundle.file("audio.onnx"), bundle.manifest.preprocessing, options
+        )
         self._fusion = load_engine(bundle.file("fusion.onnx"), options)
         self._text = load_engine(bundle.file("text.onnx"), options)
         self._history = CueHistory()
@@ -65,7 +66,9 @@ class Perception:
         noise = np.random.default_rng(0)
         frames = noise.integers(0, 255, (2, settings.frame_size, settings.frame_size, 3), np.uint8)
         samples = noise.normal(0, 0.1, 4 * settings.audio_rate).astype(np.float32)
-        window = Window(0, 4_000_000_000, FrameBatch(np.array([1, 2]), frames), AudioSpan(0, samples, 1.0), "hello")
+        window = Window(
+            0, 4_000_000_000, FrameBatch(np.array([1, 2]), frames), AudioSpan(0, samples, 1.0), "hello"
+        )
         self.perceive(window, 0)
         self.reset()
 
@@ -150,9 +153,19 @@ class Perception:
         self, window: Window, sequence: int, faults: tuple[str, ...], stage_ms: Mapping[str, float]
     ) -> EmotionEstimate:
         return EmotionEstimate(
-            start_ns=window.start_ns, end_ns=window.end_ns, sequence=sequence, label=UNKNOWN, labels=self.labels,
-            scores=(0.0,) * len(self.labels), valence=0.0, arousal=0.0, confidence=0.0, modalities=Modality.NONE,
-            status=Status.DEGRADED, status_text="; ".join(faults), stage_ms=stage_ms,
+            start_ns=window.start_ns,
+            end_ns=window.end_ns,
+            sequence=sequence,
+            label=UNKNOWN,
+            labels=self.labels,
+            scores=(0.0,) * len(self.labels),
+            valence=0.0,
+            arousal=0.0,
+            confidence=0.0,
+            modalities=Modality.NONE,
+            status=Status.DEGRADED,
+            status_text="; ".join(faults),
+            stage_ms=stage_ms,
         )
 
 
@@ -168,10 +181,14 @@ def usable_modalities(window: Window) -> tuple[Modality, tuple[str, ...]]:
     A modality that was never connected is legal and no fault is reported here for it; the pipeline, which
     knows what to expect, does that.
     """
-    usable, faults = Modality.NONE, []
+    usable = Modality.NONE
+    faults: list[str] = []
     if window.audio is not None and len(window.audio.samples):
         fault = _audio_fault(window.audio, window.end_ns - window.start_ns)
-        usable, faults = (usable, [*faults, fault]) if fault else (usable | Modality.AUDIO, faults)
+        if fault:
+            faults.append(fault)
+        else:
+            usable |= Modality.AUDIO
     if window.frames is not None and len(window.frames.stamps_ns):
         if float(window.frames.images[-1].std()) < BLANK_SPREAD:
             faults.append("picture is blank (lens covered, or dark)")

@@ -23,8 +23,13 @@ FreeDims = Mapping[str, Mapping[int, str]]
 
 
 def export(
-    module: nn.Module, example: Sequence[torch.Tensor], path: Path, inputs: Sequence[str], outputs: Sequence[str],
-    free: FreeDims, half_weights: bool = True,
+    module: nn.Module,
+    example: Sequence[torch.Tensor],
+    path: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    free: FreeDims,
+    half_weights: bool = True,
 ) -> Path:
     """Write ``module`` as one self-contained ONNX file.
 
@@ -45,8 +50,13 @@ def export(
         for name in inputs
     )
     program = torch.onnx.export(
-        module, tuple(example), dynamo=True, dynamic_shapes=shapes, input_names=list(inputs),
-        output_names=list(outputs), verbose=False,
+        module,
+        tuple(example),
+        dynamo=True,
+        dynamic_shapes=shapes,
+        input_names=list(inputs),
+        output_names=list(outputs),
+        verbose=False,
     )
     model = program.model_proto
     if half_weights:
@@ -65,7 +75,9 @@ def _store_half(graph: onnx.GraphProto) -> None:
             continue
         values, name = numpy_helper.to_array(weight), weight.name
         weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+        casts.append(
+            helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.cast", to=TensorProto.FLOAT)
+        )
     for position, cast in enumerate(casts):
         graph.node.insert(position, cast)
 

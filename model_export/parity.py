@@ -16,7 +16,7 @@ from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
 from training.vision import load_trunk
 
-#: Largest difference allowed, relative to the largest output. Storing folded weights in half precision costs 3e-3.
+#: Largest difference allowed, relative to the largest output. Halving folded weights costs 3e-3.
 TOLERANCE = 5e-3
 
 
@@ -34,14 +34,18 @@ def compare(folder: Path, weights: Path, seed: int = 0) -> dict[str, float]:
     fusion = {name: rng.normal(size=(3, *shape)).astype(np.float32) for name, shape in shapes.items()}
     fusion["present"] = np.array([[1, 1], [1, 0], [0, 1]], np.float32)
     cases = {
-        "vision": (FrameEncoder(load_trunk(weights / "trunk.safetensors")),
-                   {"frames": rng.integers(0, 256, (2, 224, 224, 3), np.uint8)}),
+        "vision": (
+            FrameEncoder(load_trunk(weights / "trunk.safetensors")),
+            {"frames": rng.integers(0, 256, (2, 224, 224, 3), np.uint8)},
+        ),
         "audio": (whisper, {"mel": rng.normal(size=(1, 80, 333)).astype(np.float32)}),
         "fusion": (load_fusion(weights / "fusion.safetensors"), fusion),
         "text": (load_text(weights / "text.safetensors"), {"ngrams": rng.integers(0, 65536, 17)}),
     }
-    return {name: _difference(bundle.file(f"{name}.onnx"), module, inputs)
-            for name, (module, inputs) in cases.items()}
+    return {
+        name: _difference(bundle.file(f"{name}.onnx"), module, inputs)
+        for name, (module, inputs) in cases.items()
+    }
 
 
 @torch.no_grad()

@@ -36,7 +36,9 @@ def export_fusion(net: PerceptionNet, path: Path) -> Path:
         torch.ones(2, 2),
     ]
     names = ["audio", "image", "video", "present"]
-    return export(net.eval(), example, path, names, ["logits", "affect", "tokens"], {n: {0: "batch"} for n in names})
+    return export(
+        net.eval(), example, path, names, ["logits", "affect", "tokens"], {n: {0: "batch"} for n in names}
+    )
 
 
 def export_text(model: NgramClassifier, path: Path) -> Path:

@@ -77,8 +77,11 @@ def leave_one_out_command(
 
 @app.command()
 def fit(
-    packs: Packs, root: Root, held_out: Annotated[Path, typer.Option(help=".npz of leave-one-out.")],
-    out: Annotated[Path, typer.Option(help="Folder for the weights.")], device: Device = "cpu",
+    packs: Packs,
+    root: Root,
+    held_out: Annotated[Path, typer.Option(help=".npz of leave-one-out.")],
+    out: Annotated[Path, typer.Option(help="Folder for the weights.")],
+    device: Device = "cpu",
 ) -> None:
     """Train everything that ships, and calibrate it on the held-out predictions."""
     from training.clip_packs import unpack
@@ -99,7 +102,9 @@ def evaluate(
     from training.evaluation.clips import evaluate_bundle
 
     result = evaluate_bundle(read_source(source, root), bundle)
-    text = json.dumps({"source": source, "bundle": result.bundle, "scores": result.scores.to_json()}, indent=1)
+    text = json.dumps(
+        {"source": source, "bundle": result.bundle, "scores": result.scores.to_json()}, indent=1
+    )
     if out:
         out.write_text(text + "\n")
     typer.echo(text)

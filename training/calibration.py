@@ -34,6 +34,9 @@ def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int
     """Expected calibration error of the top label, in equal-width bins (Naeini et al. 2015)."""
     confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
     which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(confidence[which == b].mean() - hit[which == b].mean()) * (which == b).mean()
-            for b in range(bins) if (which == b).any()]
+    gaps = [
+        abs(confidence[which == b].mean() - hit[which == b].mean()) * (which == b).mean()
+        for b in range(bins)
+        if (which == b).any()
+    ]
     return float(sum(gaps))

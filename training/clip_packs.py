@@ -76,12 +76,21 @@ def pack(clips: Iterable[RawClip], path: Path) -> None:
     for clip in clips:
         pictures = [_jpeg(frame) for frame in clip.frames]
         flac = _flac(clip.samples) if len(clip.samples) else b""
-        entries.append({"name": clip.name, "person": clip.person, "label": clip.label,
-                        "jpegs": [len(p) for p in pictures], "flac": len(flac)})
+        entries.append(
+            {
+                "name": clip.name,
+                "person": clip.person,
+                "label": clip.label,
+                "jpegs": [len(p) for p in pictures],
+                "flac": len(flac),
+            }
+        )
         jpegs += pictures
         flacs.append(flac)
     blobs = {"index": json.dumps(entries).encode(), "jpeg": b"".join(jpegs), "flac": b"".join(flacs)}
-    save_file({k: torch.from_numpy(np.frombuffer(v or b"\0", np.uint8).copy()) for k, v in blobs.items()}, path)
+    save_file(
+        {k: torch.from_numpy(np.frombuffer(v or b"\0", np.uint8).copy()) for k, v in blobs.items()}, path
+    )
 
 
 def unpack(path: Path) -> list[RawClip]:

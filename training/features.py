@@ -30,7 +30,7 @@ Samples = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Cut:
-    """A stretch of a clip, as one window of a robot: its sound, and which of the clip's frames fall into it."""
+    """A stretch of a clip as one window of a robot: its sound, and which of the clip's frames it has."""
 
     samples: Samples
     frames: slice
@@ -54,7 +54,9 @@ def disturbed(raw: RawClip, rng: np.random.Generator) -> Cut:
 
 def disturb(samples: Samples, rng: np.random.Generator) -> Samples:
     """Silence around the words, another microphone, a room, another level, and noise, each at random."""
-    samples = np.pad(samples, tuple(int(rng.uniform(0, 0.8) * RATE) for _ in range(2)))[-int(WINDOW_S * RATE) :]
+    samples = np.pad(samples, tuple(int(rng.uniform(0, 0.8) * RATE) for _ in range(2)))[
+        -int(WINDOW_S * RATE) :
+    ]
     if rng.random() < 0.5:
         samples = _colour(samples, rng)
     if rng.random() < 0.3:
@@ -158,8 +160,10 @@ class TorchEncoders:
     @torch.no_grad()
     def frames(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Features (n, VISION) of frames (n, 224, 224, 3)."""
-        parts = [FrameEncoder(self.trunk)(torch.from_numpy(frames[i : i + 64]).to(self.device))
-                 for i in range(0, len(frames), 64)]
+        parts = [
+            FrameEncoder(self.trunk)(torch.from_numpy(frames[i : i + 64]).to(self.device))
+            for i in range(0, len(frames), 64)
+        ]
         return torch.cat(parts).cpu().numpy().astype(np.float16)
 
 
@@ -174,14 +178,19 @@ def extract(clips: Sequence[RawClip], encoders: TorchEncoders, copies: int, seed
         copies: Disturbed windows a clip, >= 0.
         seed: Of the disturbances.
     """
-    rows = [row for number, clip in enumerate(tqdm(clips, desc="features"))
-            for row in _rows(clip, number, encoders, copies, seed)]
+    rows = [
+        row
+        for number, clip in enumerate(tqdm(clips, desc="features"))
+        for row in _rows(clip, number, encoders, copies, seed)
+    ]
     return FeatureSet(*(np.array(column) for column in zip(*rows, strict=True)))
 
 
 def with_vision(data: FeatureSet, clips: Sequence[RawClip], encoders: TorchEncoders) -> FeatureSet:
     """The same windows seen through another vision trunk; the audio features are kept."""
-    features = [encoders.frames(clip.frames) if len(clip.frames) else None for clip in tqdm(clips, desc="frames")]
+    features = [
+        encoders.frames(clip.frames) if len(clip.frames) else None for clip in tqdm(clips, desc="frames")
+    ]
     pairs = [_vision(features[clip], slice(*span)) for clip, span in zip(data.clips, data.spans, strict=True)]
     image, video = (np.array(column) for column in zip(*pairs, strict=True))
     return replace(data, image=image, video=video)
@@ -198,11 +207,21 @@ def _rows(
         audio = encoders.audio(cut.samples) if has_sound else np.zeros((LAYERS, TOKENS, AUDIO), np.float16)
         present = np.array([has_sound, frames is not None], np.float32)
         label = DEFAULT_LABELS.index(clip.label)
-        yield (audio, *_vision(frames, cut.frames), present, label, number, (cut.frames.start, cut.frames.stop),
-               clip.person, i == 0)
+        yield (
+            audio,
+            *_vision(frames, cut.frames),
+            present,
+            label,
+            number,
+            (cut.frames.start, cut.frames.stop),
+            clip.person,
+            i == 0,
+        )
 
 
-def _vision(frames: NDArray[np.float16] | None, chosen: slice) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+def _vision(
+    frames: NDArray[np.float16] | None, chosen: slice
+) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
     if frames is None:
         return np.zeros(VISION, np.float16), np.zeros((TOKENS, VISION), np.float16)
     return choose_frames(frames[chosen], TOKENS)

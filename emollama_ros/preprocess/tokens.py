@@ -46,7 +46,9 @@ def spread(tokens: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return tokens[np.rint(positions).astype(np.int64)]
 
 
-def choose_frames(features: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def choose_frames(
+    features: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Make the image and the video stream of a window from the features of its frames.
 
     Args:

@@ -49,7 +49,8 @@ def clip_window(raw: RawClip) -> Window:
     stamps = (np.arange(len(raw.frames)) * 1e9 / FRAME_HZ).astype(np.int64)
     end_ns = max(round(len(raw.samples) / RATE * 1e9), round(len(raw.frames) / FRAME_HZ * 1e9))
     return Window(
-        0, end_ns,
+        0,
+        end_ns,
         FrameBatch(stamps, raw.frames) if len(raw.frames) else None,
         AudioSpan(0, raw.samples, 1.0) if len(raw.samples) else None,
     )

@@ -43,7 +43,10 @@ class LabelScores:
 
 
 def score_labels(
-    probabilities: NDArray[np.float32], truth: NDArray[np.int64], persons: Sequence[str], labels: Sequence[str]
+    probabilities: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    persons: Sequence[str],
+    labels: Sequence[str],
 ) -> LabelScores:
     """Score predictions, choosing among the labels that occur in the truth.
 
@@ -68,7 +71,11 @@ def score_labels(
 
 
 def bootstrap_over_persons(
-    truth: NDArray[np.int64], chosen: NDArray[np.int64], persons: Sequence[str], draws: int = 2000, seed: int = 0
+    truth: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    persons: Sequence[str],
+    draws: int = 2000,
+    seed: int = 0,
 ) -> tuple[float, float]:
     """95 % interval of the UAR, drawing people with replacement, not clips: clips of one person are alike."""
     rng = np.random.default_rng(seed)

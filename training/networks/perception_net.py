@@ -63,7 +63,9 @@ class PerceptionNet(nn.Module):
         self.audio_head = nn.Linear(2 * config.audio, config.labels + 2)
         self.vision_head = nn.Linear(2 * config.vision, config.labels + 2, bias=False)
 
-    def forward(self, audio: Tensor, image: Tensor, video: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, audio: Tensor, image: Tensor, video: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Perceive a batch of windows.
 
         Args:
@@ -90,7 +92,10 @@ class PerceptionNet(nn.Module):
         projected = self.fusion.project([audio, image, video])
         masks = (here[:, 0], here[:, 1], here[:, 1])
         return self.fusion.fuse(
-            [torch.where(mask, stream, self.absent[i]) for i, (mask, stream) in enumerate(zip(masks, projected, strict=True))]
+            [
+                torch.where(mask, stream, self.absent[i])
+                for i, (mask, stream) in enumerate(zip(masks, projected, strict=True))
+            ]
         )
 
 

@@ -70,13 +70,19 @@ class WhisperEncoder(nn.Module):
 
 def load_ctranslate2(variables: Mapping[str, np.ndarray]) -> WhisperEncoder:
     """Build the encoder from the variables of a CTranslate2 Whisper model (``encoder/...``)."""
-    layers = 1 + max(int(k.split("/")[1][6:]) for k in variables if k.startswith("encoder/layer_") and
-                     k.split("/")[1] != "layer_norm")
+    layers = 1 + max(
+        int(k.split("/")[1][6:])
+        for k in variables
+        if k.startswith("encoder/layer_") and k.split("/")[1] != "layer_norm"
+    )
     width = variables["encoder/conv1/weight"].shape[0]
-    encoder = WhisperEncoder(width, int(variables["encoder/num_heads"]), layers,
-                             variables["encoder/conv1/weight"].shape[1])
-    encoder.load_state_dict({ours: torch.from_numpy(np.array(variables[theirs], np.float32))
-                             for ours, theirs in _names(layers)}, strict=True)
+    encoder = WhisperEncoder(
+        width, int(variables["encoder/num_heads"]), layers, variables["encoder/conv1/weight"].shape[1]
+    )
+    encoder.load_state_dict(
+        {ours: torch.from_numpy(np.array(variables[theirs], np.float32)) for ours, theirs in _names(layers)},
+        strict=True,
+    )
     return encoder.eval()
 
 

@@ -1,4 +1,4 @@
-"""Muxspace facial expressions: photographs with noisy labels (github muxspace/facial_expressions, Apache-2.0)."""
+"""Muxspace faces: photographs with noisy labels (github muxspace/facial_expressions, Apache-2.0)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Javanese AV: acted audio-visual clips, 6 emotions (github 2black0/video-emotion-recognition-javanese, MIT)."""
+"""Javanese AV: acted clips, 6 emotions (github 2black0/video-emotion-recognition-javanese, MIT)."""
 
 from __future__ import annotations
 

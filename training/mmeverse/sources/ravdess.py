@@ -11,7 +11,7 @@ from training.mmeverse.sources.labels_csv import rows
 
 
 def read(folder: Path) -> list[Clip]:
-    """Read ``labels.csv`` (path, actor, emotion, intensity, transcript, rep); calm has no counterpart elsewhere and is left out."""
+    """Read ``labels.csv``; calm has no counterpart elsewhere and is left out."""
     return [
         Clip(
             id=Path(row["path"]).stem,
