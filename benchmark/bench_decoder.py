@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.record import processor
 from emollama_ros.cues import SPEC_BY_NAME
 from emollama_ros.estimate import EmotionEstimate, Modality
 from emollama_ros.labels import DEFAULT_LABELS
@@ -29,7 +30,6 @@ from emollama_ros.language.assemble import TOKENIZER, assemble
 from emollama_ros.language.decoder import Decoder
 from emollama_ros.language.tokenizer import Tokenizer
 from emollama_ros.reasoning import Reasoner, ReasonerOptions
-from model_export.llama_graph import write_bundle_files
 
 FORMATS = ("int8", "int4", "int4_zero")
 PROMPT, STEPS, REPEATS = 290, 40, 5
@@ -54,6 +54,9 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    # Imported here: the functions below also serve where there is no package for building graphs.
+    from model_export.llama_graph import write_bundle_files
+
     truth = torch_truth(given.gguf)
     formats: dict[str, Any] = {}
     result = {"machine": machine(), "formats": formats}
@@ -241,15 +244,6 @@ def machine() -> dict[str, Any]:
         "numpy": np.__version__,
         "onnxruntime": onnxruntime.__version__,
     }
-
-
-def processor() -> str:
-    """Name of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""Measure the system on this machine: ``python -m benchmark`` (``make bench``).
+
+python -m benchmark [--quick] [--only stages,engines,language,graph]
+python -m benchmark table [--write]    # the table of docs/benchmarks.md from the JSON files
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark import record, tables
+
+PARTS = ("stages", "engines", "language", "graph")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        windows: Windows timed offline.
+        runs: Runs of each graph.
+        texts: Reasonings written offline.
+        clip_s: Length of the clip played through the graph, s.
+        alone: Whether the graph is also measured without reasoning.
+        threads: Engine threads, as the node's default.
+        quick: Figures are for nothing but to see that everything runs.
+    """
+
+    windows: int = 300
+    runs: int = 100
+    texts: int = 30
+    clip_s: float = 60.0
+    alone: bool = True
+    threads: int = 2
+    quick: bool = False
+
+
+QUICK = Plan(windows=20, runs=5, texts=2, clip_s=9.0, alone=False, quick=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write, or print the table; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark", description="Measure the system on this machine."
+    )
+    parser.add_argument("what", nargs="?", choices=("run", "table"), default="run")
+    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
+    parser.add_argument(
+        "--out", type=Path, help="folder for the JSON (benchmark/results; build/benchmark if quick)"
+    )
+    parser.add_argument("--write", action="store_true", help="table: put it into docs/benchmarks.md")
+    given = parser.parse_args(arguments)
+    if given.what == "table":
+        return tables.run(given.out or record.RESULTS, given.write)
+    parts = given.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"--only: {', '.join(sorted(unknown))}: no such part; use {', '.join(PARTS)}")
+    partial = given.quick or len(parts) < len(PARTS)
+    out = given.out or (record.ROOT / "build" / "benchmark" if partial else record.RESULTS)
+    return measure(QUICK if given.quick else Plan(), parts, out)
+
+
+def measure(plan: Plan, parts: Sequence[str], out: Path) -> int:
+    """Measure the parts and write one JSON; returns 1 when sound was lost, which must never be."""
+    from emollama_ros.bundle import Bundle
+
+    bundle, sample = Bundle.load(), record.ROOT / "emollama_ros" / "samples" / "sample.mp4"
+    found = record.document("system", asdict(plan) | {"parts": list(parts), "seed": 0}, [sample], {})
+    found["bundle"] = {
+        "name": bundle.manifest.name,
+        "version": bundle.manifest.version,
+        "sha256": bundle.sha256,
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, part in _parts(plan, bundle, sample, Path(scratch)).items():
+            if name in parts:
+                print(f"measuring: {name}", flush=True)
+                found["results"][name] = part()
+    path = record.write(found, out)
+    print(tables.table([found]))
+    print(f"written: {path}")
+    lost = tables.lost_samples(found)
+    if lost:
+        print(f"error: {lost} audio samples were lost; none may be")
+    return int(lost != 0)
+
+
+def _parts(plan: Plan, bundle: Any, sample: Path, scratch: Path) -> dict[str, Callable[[], Any]]:
+    # Imported here: the table needs neither engine nor ROS.
+    from benchmark import clip, graph, offline
+    from benchmark.language import language
+
+    def measure_stages() -> dict[str, Any]:
+        stages = offline.stages(bundle, sample, plan.windows, plan.threads)
+        return stages | {"preparation": offline.preparation(plan.runs)}
+
+    def measure_language() -> dict[str, Any]:
+        if not bundle.has_language:
+            return {"skipped": "the language model is not assembled (make assemble)"}
+        return language(bundle, plan.texts)
+
+    def measure_graph() -> dict[str, Any]:
+        film = clip.make_clip(sample, scratch / "vga.mkv", plan.clip_s)
+        cases = [bundle.has_language] + [False] * (plan.alone and bundle.has_language)
+        names = {True: "with_reasoning", False: "labels_only"}
+        return {names[case]: graph.measure(bundle, film, scratch, case) for case in cases}
+
+    return {
+        "stages": measure_stages,
+        "engines": lambda: offline.engines(bundle, plan.runs),
+        "language": measure_language,
+        "graph": measure_graph,
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,207 @@
+"""The tables of docs/benchmarks.md, made from the JSON files and from nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.record import ROOT, SCHEMA, significant
+
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- python -m benchmark table --write -->", "<!-- end of the table -->"
+PERCENTILES = ("p50", "p95", "p99")
+#: What is shown of a system's results: words, unit and path within ``results``.
+ROWS = (
+    ("stage: frames to features, each new frame", "ms", "stages.vision_a_frame_ms"),
+    ("stage: vision of a window", "ms", "stages.vision_ms"),
+    ("stage: sound to features", "ms", "stages.audio_ms"),
+    ("stage: fusion and head", "ms", "stages.fusion_ms"),
+    ("stage: cues", "ms", "stages.cues_ms"),
+    ("a 4 s window, all stages", "ms", "stages.total_ms"),
+    ("age of /emotion/state, labels only", "ms", "graph.labels_only.age_ms"),
+    ("age of /emotion/state, reasoning beside", "ms", "graph.with_reasoning.age_ms"),
+    ("the same when the listener has it", "ms", "graph.with_reasoning.age_at_listener_ms"),
+    ("window complete to published, reasoning beside", "ms", "graph.with_reasoning.latency_ms"),
+    ("all stages, reasoning beside", "ms", "graph.with_reasoning.stage_ms.total"),
+    ("ROS: image sent to arrival", "ms", "graph.with_reasoning.overhead.image.sent_to_arrival_ms"),
+    ("ROS: image arrival to buffer", "ms", "graph.with_reasoning.overhead.image.arrival_to_buffer_ms"),
+    ("ROS: audio arrival to buffer", "ms", "graph.with_reasoning.overhead.audio.arrival_to_buffer_ms"),
+    ("ROS: estimate to publish", "ms", "graph.with_reasoning.overhead.estimate_to_publish_ms"),
+    ("first words of a reasoning, labels beside", "ms", "graph.with_reasoning.reasonings.first_words_ms"),
+    ("whole reasoning, labels beside", "ms", "graph.with_reasoning.reasonings.whole_ms"),
+    ("tokens per second of it, labels beside", "1/s", "graph.with_reasoning.reasonings.tokens_s"),
+    ("first words of a reasoning, alone, 1 thread", "ms", "language.threads_1.first_words_ms"),
+    ("whole reasoning, alone, 1 thread", "ms", "language.threads_1.whole_ms"),
+)
+FACTS = (
+    ("dropped audio samples", "", "graph.with_reasoning.dropped.audio_samples"),
+    ("dropped frames", "", "graph.with_reasoning.dropped.frames"),
+    ("windows skipped", "", "graph.with_reasoning.dropped.windows_skipped"),
+    (
+        "CPU of perception, labels only",
+        "% of a core",
+        "graph.labels_only.processes.perception.cpu_percent_of_a_core",
+    ),
+    (
+        "CPU of perception, with reasoning",
+        "% of a core",
+        "graph.with_reasoning.processes.perception.cpu_percent_of_a_core",
+    ),
+    ("CPU of the player", "% of a core", "graph.with_reasoning.processes.player.cpu_percent_of_a_core"),
+    ("resident memory, labels only", "MB", "graph.labels_only.processes.perception.resident_mb"),
+    ("resident memory, with reasoning", "MB", "graph.with_reasoning.processes.perception.resident_mb"),
+    ("prompt, 1 thread", "tokens/s", "language.threads_1.tokens_s.prefill"),
+    ("decoding, 1 thread", "tokens/s", "language.threads_1.tokens_s.decode_with_head"),
+    ("floor of decoding set by memory, 1 core", "tokens/s", "language.floor_tokens_s_one_core"),
+    (
+        "torch eager over ONNX Runtime, vision, 2 threads",
+        "x",
+        "engines.threads_2.vision.torch_over_onnxruntime.p50",
+    ),
+    (
+        "torch eager over ONNX Runtime, audio, 2 threads",
+        "x",
+        "engines.threads_2.audio_4s.torch_over_onnxruntime.p50",
+    ),
+    ("sound padded to 30 s over the window itself", "x", "engines.threads_2.padding_to_30s_costs_times"),
+)
+
+
+def run(folder: Path, write: bool) -> int:
+    """Print the tables, or put them into the document; returns the exit status."""
+    made = table(load(folder))
+    if not write:
+        print(made)
+        return 0
+    DOCUMENT.write_text(inserted(DOCUMENT.read_text(), made))
+    return 0
+
+
+def load(folder: Path) -> list[dict[str, Any]]:
+    """Read the results of a folder, in order of their names.
+
+    Raises:
+        ValueError: A file is of another schema.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        document = json.loads(path.read_text())
+        if document.get("schema") != SCHEMA:
+            raise ValueError(
+                f"{path.name}: schema {document.get('schema')!r}, expected {SCHEMA}; measure again"
+            )
+        found.append(document)
+    return found
+
+
+def inserted(text: str, made: str) -> str:
+    """Replace what stands between the two marks.
+
+    Raises:
+        ValueError: The marks are not there.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{DOCUMENT.name}: the marks {BEGIN} and {END} are not there")
+    return f"{before}{begin}\n\n{made}\n{end}{after}"
+
+
+def table(documents: Sequence[Mapping[str, Any]]) -> str:
+    """Return the tables of all results as Markdown."""
+    makers = {"system": system, "gpu": gpu, "gpu_smoke": gpu}
+    return "\n".join(makers[d["what"]](d) for d in documents if d["what"] in makers)
+
+
+def system(document: Mapping[str, Any]) -> str:
+    """Tables of one machine's results."""
+    settings, results = document["settings"], document["results"]
+    lines = [*heading(document)]
+    if settings.get("quick"):
+        lines += ["Quick run: these figures mean nothing.", ""]
+    lines += ["| measured | unit | n | p50 | p95 | p99 | max |", "|---|---|---|---|---|---|---|"]
+    for words, unit, path in ROWS:
+        if (found := at(results, path)) is not None:
+            cells = [shown(found.get(name)) for name in (*PERCENTILES, "max")]
+            lines.append(f"| {words} | {unit} | {found['n']} | {' | '.join(cells)} |")
+    lines += ["", "| measured | value |", "|---|---|"]
+    for words, unit, path in FACTS:
+        if (found := at(results, path)) is not None:
+            lines.append(f"| {words} | {shown(found)} {unit}".rstrip() + " |")
+    return "\n".join([*lines, ""])
+
+
+def gpu(document: Mapping[str, Any]) -> str:
+    """Tables of the networks on a GPU."""
+    results = document["results"]
+    ceilings = results["ceilings"]
+    lines = [*heading(document)]
+    lines.append(
+        f"Measured ceilings: copy {ceilings['copy_gb_s']} GB/s; matrix product "
+        + ", ".join(f"{p} {ceilings[f'matmul_{p}_tflop_s']}" for p in ("fp32", "tf32", "bf16"))
+        + " TFLOP/s."
+    )
+    head = (
+        "network | precision | error to float64 | eager p50 / p99, ms | graph p50 / p95 / p99, ms | kernels"
+    )
+    lines += ["", f"| {head} | floor, ms | graph / floor | n |", "|---|---|---|---|---|---|---|---|---|"]
+    for name, found in results.get("stages", {}).items():
+        lines += [gpu_row(name, precision, found) for precision in ("fp32", "tf32", "bf16")]
+    lines += [
+        "",
+        "| decoding in bf16, tokens/s | weights, GB | eager | graph | floor | time of graph / floor |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, found in results.get("decode", {}).items():
+        keys = ("weights_gb", "eager_tokens_s", "graph_tokens_s", "floor_tokens_s", "graph_over_floor")
+        lines.append(f"| {name} | " + " | ".join(shown(found[key]) for key in keys) + " |")
+    return "\n".join([*lines, *(f"\nSkipped: {why}." for why in results["skipped"]), ""])
+
+
+def gpu_row(name: str, precision: str, found: Mapping[str, Any]) -> str:
+    """One line of the table of a GPU."""
+    here, error = found[precision], found["relative_error"][f"device_{precision}"]
+    eager, graph = here["eager_ms"], here["graph_ms"]
+    times = (
+        " / ".join(shown(eager.get(p)) for p in ("p50", "p99")),
+        " / ".join(shown(graph.get(p)) for p in PERCENTILES),
+    )
+    rest = (here["kernels"], here["floor_ms"], here["graph_over_floor"], graph["n"])
+    cells = (name, precision, f"{error:.1e}", *times, *(shown(value) for value in rest))
+    return "| " + " | ".join(cells) + " |"
+
+
+def heading(document: Mapping[str, Any]) -> Iterator[str]:
+    """Say what the figures were taken on."""
+    machine, versions = document["machine"], document["versions"]
+    yield f"### {machine.get('device') or machine['processor']}"
+    yield ""
+    parts = [f"{machine['cores']} cores ({machine['processor']})", *(f"{k} {v}" for k, v in versions.items())]
+    load, commit = machine["load_average_before"], document["commit"][:12] or "?"
+    yield f"{', '.join(parts)}; load before: {load}; commit {commit}."
+    yield ""
+
+
+def lost_samples(document: Mapping[str, Any]) -> int:
+    """Audio samples lost in all runs of the graph."""
+    runs = document["results"].get("graph", {}).values()
+    return sum(abs(run["dropped"]["audio_samples"]) + run["dropped"]["audio_gaps_samples"] for run in runs)
+
+
+def at(results: Any, path: str) -> Any:
+    """Follow a dotted path; ``None`` where it ends early."""
+    for name in path.split("."):
+        if not isinstance(results, Mapping) or name not in results:
+            return None
+        results = results[name]
+    return results
+
+
+def shown(value: Any) -> str:
+    """A figure with three significant digits; a dash where there is none."""
+    if value is None:
+        return "-"
+    rounded = significant(float(value), 3)
+    return f"{rounded:.0f}" if abs(rounded) >= 100 or rounded == int(rounded) else f"{rounded:g}"
