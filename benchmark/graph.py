@@ -88,6 +88,7 @@ def summarise(heard: Heard, traced: dict[str, Any], sent: dict[str, int]) -> dic
         "age_ms": summary((s[2] - s[1]) / 1e6 for s in full),
         "age_at_listener_ms": summary((s[3] - s[1]) / 1e6 for s in full),
         "latency_ms": summary(s[4] for s in full),
+        "waiting_ms": summary((s[2] - s[1]) / 1e6 - s[4] for s in full),
         "stage_ms": {name: summary(values) for name, values in stage_ms.items()},
         "overhead": overhead(traced["messages"], outgoing),
         "reasonings": reasonings(heard),

@@ -22,8 +22,9 @@ ROWS = (
     ("a 4 s window, all stages", "ms", "stages.total_ms"),
     ("age of /emotion/state, labels only", "ms", "graph.labels_only.age_ms"),
     ("age of /emotion/state, reasoning beside", "ms", "graph.with_reasoning.age_ms"),
-    ("the same when the listener has it", "ms", "graph.with_reasoning.age_at_listener_ms"),
-    ("window complete to published, reasoning beside", "ms", "graph.with_reasoning.latency_ms"),
+    ("of it: waiting for what completes the window", "ms", "graph.with_reasoning.waiting_ms"),
+    ("of it: window complete to published", "ms", "graph.with_reasoning.latency_ms"),
+    ("age when the listener has it, reasoning beside", "ms", "graph.with_reasoning.age_at_listener_ms"),
     ("all stages, reasoning beside", "ms", "graph.with_reasoning.stage_ms.total"),
     ("ROS: image sent to arrival", "ms", "graph.with_reasoning.overhead.image.sent_to_arrival_ms"),
     ("ROS: image arrival to buffer", "ms", "graph.with_reasoning.overhead.image.arrival_to_buffer_ms"),
@@ -179,8 +180,13 @@ def heading(document: Mapping[str, Any]) -> Iterator[str]:
     yield f"### {machine.get('device') or machine['processor']}"
     yield ""
     parts = [f"{machine['cores']} cores ({machine['processor']})", *(f"{k} {v}" for k, v in versions.items())]
-    load, commit = machine["load_average_before"], document["commit"][:12] or "?"
-    yield f"{', '.join(parts)}; load before: {load}; commit {commit}."
+    load, commit = machine["load_average_before"], document["commit"]
+    code = (
+        f"commit {commit[:12]}{'+' * commit.endswith('+')}"
+        if commit
+        else "code: see inputs_sha256 in the file"
+    )
+    yield f"{', '.join(parts)}; load before: {load}; {code}."
     yield ""
 
 

@@ -1,0 +1,309 @@
+"""The benchmark's own arithmetic: a wrong percentile or a forgotten hash would make all figures worthless."""
+
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmark import __main__ as command
+from benchmark import record, tables
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = sorted((ROOT / "benchmark" / "results").glob("*.json"))
+finite = st.floats(-1e6, 1e6).filter(lambda v: v == 0 or abs(v) > 1e-6)
+
+
+@given(st.lists(finite, min_size=1, max_size=300))
+def test_summary_lies_within_its_values_and_says_how_many(values):
+    found = record.summary(values, digits=12)
+    assert found["n"] == len(values)
+    order = [found[name] for name in ("min", "p50", "p95", "p99", "max") if name in found]
+    assert all(a <= b + 1e-9 * abs(b) + 1e-9 for a, b in zip(order, order[1:], strict=False))
+    assert found["min"] == pytest.approx(min(values)) and found["max"] == pytest.approx(max(values))
+
+
+def test_summary_of_known_values():
+    assert record.summary(range(101), digits=6) == {
+        "n": 101,
+        "mean": 50.0,
+        "min": 0,
+        "p50": 50.0,
+        "p95": 95.0,
+        "p99": 99.0,
+        "max": 100.0,
+    }
+
+
+@pytest.mark.parametrize(("count", "has"), [(19, set()), (20, {"p95"}), (99, {"p95"}), (100, {"p95", "p99"})])
+def test_percentiles_need_enough_values(count, has):
+    assert {"p95", "p99"} & set(record.summary(range(count))) == has
+
+
+def test_summary_refuses_nothing_and_what_is_no_number():
+    with pytest.raises(ValueError, match="no values"):
+        record.summary([])
+    with pytest.raises(ValueError, match="1 of 2"):
+        record.summary([1.0, float("nan")])
+
+
+@given(finite, st.integers(1, 9))
+def test_significant_digits_keep_the_value(value, digits):
+    assert record.significant(value, digits) == pytest.approx(value, rel=0.5 * 10 ** (1 - digits) * 1.01)
+
+
+def test_document_is_whole_and_names_no_place(tmp_path):
+    file = tmp_path / "clip.bin"
+    file.write_bytes(b"abc")
+    found = record.document("system", {"seed": 0}, [file], {"stages": {}})
+    text = record.write(found, tmp_path / "out").read_text()
+    check_schema(json.loads(text))
+    assert json.loads(text)["inputs_sha256"] == {
+        "clip.bin": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    }
+    assert str(tmp_path) not in text and str(ROOT) not in text
+
+
+def test_file_name_tells_the_machine():
+    assert record.tag({"processor": "AMD EPYC 7R13 Processor", "cores": 2}) == "amd-epyc-7r13-2c"
+    assert (
+        record.tag({"processor": "Intel(R) Core(TM) i7-11700 CPU @ 2.50GHz", "cores": 8})
+        == "intel-core-i7-11700-8c"
+    )
+    assert record.tag({"processor": "x", "cores": 1, "device": "NVIDIA H100"}) == "nvidia-h100"
+
+
+def check_schema(document):
+    assert document["schema"] == record.SCHEMA
+    assert {"what", "machine", "versions", "commit", "settings", "inputs_sha256", "results"} <= set(document)
+    assert {"processor", "cores", "memory_gb", "load_average_before"} <= set(document["machine"])
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in document["inputs_sha256"].values())
+    assert "seed" in document["settings"]
+    for path, found in summaries(document["results"]):
+        assert found["n"] > 0, path
+        assert found["min"] <= found["p50"] <= found["max"], path
+
+
+def summaries(results, path=""):
+    if isinstance(results, dict):
+        if {"n", "p50", "min", "max"} <= set(results):
+            yield path, results
+        for name, inner in results.items():
+            yield from summaries(inner, f"{path}.{name}")
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda p: p.name)
+def test_committed_results_follow_the_schema(path):
+    document = json.loads(path.read_text())
+    check_schema(document)
+    assert next(summaries(document["results"]), None), "a result without one summary measures nothing"
+    assert not re.search(r"/(home|root|work|tmp|Users)/", path.read_text())
+
+
+def test_document_shows_the_committed_results():
+    text = tables.DOCUMENT.read_text()
+    assert tables.inserted(text, tables.table(tables.load(ROOT / "benchmark" / "results"))) == text, (
+        "run: python -m benchmark table --write"
+    )
+
+
+def test_table_shows_the_figures_of_a_document():
+    summary = record.summary(range(1, 101))
+    results = {
+        "stages": {"total_ms": summary},
+        "graph": {"with_reasoning": {"age_ms": summary, "dropped": {"audio_samples": 0}}},
+    }
+    made = tables.table([record.document("system", {"seed": 0, "quick": True}, [], results)])
+    assert "| a 4 s window, all stages | ms | 100 | 50.5 | 95 | 99 | 100 |" in made
+    assert "| dropped audio samples | 0 |" in made
+    assert "mean nothing" in made
+
+
+def test_every_row_of_the_table_has_a_path_of_its_own():
+    paths = [path for _, _, path in (*tables.ROWS, *tables.FACTS)]
+    assert len(paths) == len(set(paths))
+
+
+def test_table_of_another_schema_is_refused(tmp_path):
+    (tmp_path / "old.json").write_text('{"schema": 0}')
+    with pytest.raises(ValueError, match=r"old\.json: schema 0"):
+        tables.load(tmp_path)
+
+
+def test_unknown_part_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--only", "stages,speed"])
+    assert "speed: no such part" in capsys.readouterr().err
+
+
+def trace(ends, frame_gap=False):
+    """Notes of a graph in which everything takes a known time."""
+    stamps = [round(i * 1e9 / 30) for i in range(120) if not (frame_gap and i == 60)]
+    images = [(s, s + 1_000_000, s + 3_000_000, s + 3_500_000, s + 4_000_000) for s in stamps]
+    estimates = [
+        {"start_ns": end - 4 * 10**9, "end_ns": end, "at_ns": end + 80_000_000, "stage_ms": {"total": 60.0}}
+        for end in ends
+    ]
+    counts = {"audio_samples": 900, "audio_lost": 0, "frames_received": len(stamps), "windows_skipped": 0}
+    return {"messages": {"image": images, "audio": images}, "estimates": estimates, "counts": counts}
+
+
+def test_figures_of_a_graph():
+    graph = pytest.importorskip("benchmark.graph", reason="needs the packages of the demo")
+    ends = [10 * 10**9 + i * 500_000_000 for i in range(30)]
+    heard = graph.Heard(states=[(e - 4 * 10**9, e, e + 82_000_000, e + 83_000_000, 75.0) for e in ends])
+    heard.states.insert(0, (0, 10**9, 9 * 10**9, 9 * 10**9, 9000.0))  # an early window, shorter: left out
+    heard.texts = [
+        (0, ends[0], ends[0] + 10**9, 3, 300.0, False),
+        (0, ends[0], ends[0] + 2 * 10**9, 20, 500.0, True),
+    ]
+    found = graph.summarise(heard, trace(ends, frame_gap=True), {"frames": 120, "samples": 1000})
+    assert found["age_ms"]["n"] == 30 and found["age_ms"]["max"] == 82.0
+    assert found["age_at_listener_ms"]["p50"] == 83.0
+    assert found["waiting_ms"]["p50"] == 7.0
+    assert found["overhead"]["estimate_to_publish_ms"]["p50"] == 2.0
+    assert found["overhead"]["image"]["sent_to_arrival_ms"]["p50"] == 2.0
+    assert found["overhead"]["image"]["arrival_to_buffer_ms"]["p50"] == 1.0
+    assert found["dropped"] == {
+        "audio_samples": 100,
+        "audio_gaps_samples": 0,
+        "frames": 1,
+        "windows_skipped": 0,
+    }
+    assert found["frames_missing_at_s"] == [1.97]
+    assert found["reasonings"]["first_words_ms"]["max"] == 300.0
+    assert found["reasonings"]["tokens_s"]["p50"] == 40.0
+    assert tables.lost_samples({"results": {"graph": {"with_reasoning": found}}}) == 100
+
+
+def test_usage_of_a_process_that_works_and_ends():
+    """A process that computes for a known CPU time is seen to use that time."""
+    import subprocess
+    import sys
+
+    from benchmark.processes import UsageMeter, cpu_seconds
+
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("reads /proc, which is Linux")
+    busy = "import time\nprint(flush=True)\nwhile time.process_time() < 0.5: pass\nprint(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", busy], stdin=-1, stdout=-1, text=True) as process:
+        process.stdout.readline()
+        meter = UsageMeter(process.pid)
+        before = cpu_seconds(Path("/proc") / str(process.pid))
+        process.stdout.readline()
+        meter.note()
+        used = meter.usage()
+        process.communicate("\n")
+    meter.note()  # of a process that is gone: changes nothing
+    assert meter.usage() == used
+    assert used.cpu_percent * used.seconds / 100 == pytest.approx(0.5 - before, abs=0.06)
+    assert 1 < used.resident_mb <= used.peak_mb
+
+
+def test_clip_is_what_a_camera_and_a_microphone_give(tmp_path):
+    pytest.importorskip("av", reason="needs PyAV")
+    from benchmark import clip
+    from emollama_ros.streams.media import open_media
+
+    made = clip.make_clip(ROOT / "emollama_ros" / "samples" / "sample.mp4", tmp_path / "clip.mkv", 2.0)
+    info = open_media(made)
+    assert (info.width, info.height, info.rate, info.channels) == (640, 480, 16000, 1)
+    assert clip.count(made) == {"frames": 60, "samples": 32000}
+    assert Fraction(info.fps).limit_denominator(1001) == clip.FPS
+
+
+def test_decoding_step_equals_that_of_transformers():
+    torch = pytest.importorskip("torch", reason="needs torch")
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
+    from benchmark.llama_step import LlamaStep, Shape
+
+    shape = Shape(2, 32, 4, 2, 48, 50)
+    step = LlamaStep(shape, 8, torch.float64, "cpu")
+    reference = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=50,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            rms_norm_eps=1e-5,
+            rope_theta=shape.theta,
+        )
+    ).double()
+    reference.load_state_dict(hugging_face_state(step))
+    tokens = []
+    step.begin(0, 7)
+    for _ in range(5):
+        tokens.append(int(step.token))
+        step.step()
+    with torch.no_grad():
+        logits = reference(torch.tensor([tokens])).logits[0, -1]
+    # The tables of angles are float32 in both, and rounded once.
+    assert np.allclose(step.logits, logits, rtol=1e-5, atol=1e-6)
+
+
+def hugging_face_state(step):
+    state = {
+        "model.embed_tokens.weight": step.embedding,
+        "model.norm.weight": step.norm,
+        "lm_head.weight": step.head,
+    }
+    kv, heads, size = step.shape.kv_heads, step.shape.heads, step.shape.head
+    for number, block in enumerate(step.blocks):
+        name = f"model.layers.{number}"
+        query, key, value = block.qkv.split([heads * size, kv * size, kv * size])
+        gate, up = block.gate_up.chunk(2)
+        parts = {
+            "input_layernorm": block.attention_norm,
+            "self_attn.q_proj": query,
+            "self_attn.k_proj": key,
+            "self_attn.v_proj": value,
+            "self_attn.o_proj": block.out,
+            "post_attention_layernorm": block.mlp_norm,
+            "mlp.gate_proj": gate,
+            "mlp.up_proj": up,
+            "mlp.down_proj": block.down,
+        }
+        state |= {f"{name}.{part}.weight": weight for part, weight in parts.items()}
+    return state
+
+
+def test_bytes_of_a_decoding_step_are_those_of_its_weights():
+    torch = pytest.importorskip("torch", reason="needs torch")
+    from benchmark.llama_step import LlamaStep, Shape
+
+    shape = Shape(3, 32, 4, 2, 48, 50)
+    step = LlamaStep(shape, 10, torch.bfloat16, "cpu")
+    weights = [
+        step.norm,
+        step.head,
+        *(w for b in step.blocks for n, w in vars(b).items() if n not in ("keys", "values")),
+    ]
+    one_row = shape.width
+    assert shape.bytes_a_step(0) == 2 * (sum(w.numel() for w in weights) + one_row)
+    cache = sum(b.keys.numel() + b.values.numel() for b in step.blocks)
+    assert shape.bytes_a_step(10) - shape.bytes_a_step(0) == 2 * cache
+
+
+def test_gpu_benchmark_runs_on_the_cpu(tmp_path):
+    pytest.importorskip("torch", reason="needs torch")
+    from benchmark import gpu
+
+    path = gpu.main(["--out", str(tmp_path), "--smoke"])
+    document = json.loads(path.read_text())
+    check_schema(document)
+    assert document["results"]["skipped"] == []
+    assert set(document["results"]["stages"]) == {
+        "frame_encoder_1",
+        "frame_encoder_8",
+        "whisper_tiny_4s",
+        "perception_net",
+    }
+    for found in document["results"]["stages"].values():
+        assert found["relative_error"]["cpu_fp32"] < 1e-4
+    assert "perception_net | bf16" in tables.table([document])
