@@ -1,5 +1,6 @@
 """Engines run a graph: arrays by name in, arrays by name out."""
 
-from emollama_ros.engines.base import Engine, EngineOptions, load_engine
+from emollama_ros.engines.base import Engine, EngineOptions
+from emollama_ros.engines.loading import load_engine
 
 __all__ = ["Engine", "EngineOptions", "load_engine"]

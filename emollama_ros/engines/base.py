@@ -1,4 +1,4 @@
-"""What an engine is, and how one is chosen."""
+"""What an engine is, what it can be asked for, and whether a GPU is there."""
 
 from __future__ import annotations
 
@@ -53,17 +53,6 @@ class Engine(Protocol):
         Raises:
             EngineError: The inputs do not fit the graph, or the engine failed.
         """
-
-
-def load_engine(path: Path, options: EngineOptions) -> Engine:
-    """Load an ONNX graph with the engine that ``options`` ask for.
-
-    Raises:
-        EngineError: What was asked for cannot run here; there is no silent fall-back.
-    """
-    from emollama_ros.engines.onnx_runtime import OnnxRuntimeEngine
-
-    return OnnxRuntimeEngine(path, options)
 
 
 def cuda_available() -> bool:
