@@ -184,7 +184,7 @@ class Analyzer:
         with watch.stage("total"):
             reader = read_media(clip)
             config = replace(self._config, expected=_contents(reader.info))
-            walk = _Walk(self._perceiver, config, transcript, watch)
+            walk = _Walk(self._perceiver, config, transcript, watch, _frame_ns(reader.info))
             with reader:
                 for event in reader:
                     walk.take(event)
@@ -261,6 +261,11 @@ def _contents(info: MediaInfo) -> Modality:
     return video | (Modality.AUDIO if info.has_audio else Modality.NONE)
 
 
+def _frame_ns(info: MediaInfo) -> int:
+    """How long a picture is shown; a still picture, or one of a file that does not say, for 1/25 s."""
+    return round(_S / info.fps) if info.fps >= 1.0 else _S // 25
+
+
 class _Watch:
     """Sums up the milliseconds of named stages."""
 
@@ -282,6 +287,7 @@ class _Walk:
     config: PipelineConfig
     transcript: str
     watch: _Watch
+    frame_ns: int
     windows: list[EmotionEstimate] = field(default_factory=list)
     end_ns: int = 0
     _last_ns: int | None = None
@@ -298,7 +304,7 @@ class _Walk:
         self._complete(event.stamp_ns)
         if isinstance(event, VideoEvent):
             self._intake.push_frame(event.stamp_ns, event.rgb)
-            end_ns = event.stamp_ns + _S // 30
+            end_ns = event.stamp_ns + self.frame_ns
         else:
             self._intake.push_audio(event.stamp_ns, event.samples)
             end_ns = event.stamp_ns + len(event.samples) * _S // 16_000

@@ -147,7 +147,7 @@ class Intake:
         """Take mono samples at 16 kHz; returns whether the clock started again."""
         self._audio.push(stamp_ns, samples)
         latest = self._audio.latest_ns
-        return latest is not None and self.clock.advance("audio", latest)
+        return latest is not None and self.clock.advance("audio", latest, begin_ns=stamp_ns)
 
     def push_transcript(self, stamp_ns: int, text: str) -> None:
         """Take an utterance. Words never complete a window: nobody speaks all the time."""
@@ -370,7 +370,7 @@ class SlowPath:
         if self._worker is not None:
             self._worker.join()
             self._worker = None
-        self._mail = None
+        self._mail = self._last = None
 
     def offer(self, estimate: EmotionEstimate, transcript: str) -> None:
         """Leave an estimate to be explained; one that was not begun yet is replaced."""

@@ -130,13 +130,15 @@ class WindowClock:
         with self._lock:
             return self._first_ns
 
-    def advance(self, stream: str, stamp_ns: int) -> bool:
+    def advance(self, stream: str, stamp_ns: int, begin_ns: int | None = None) -> bool:
         """Note that a stream's data are complete up to a stamp.
 
         Args:
             stream: Any fixed name, such as ``video``.
             stamp_ns: Stamp of the frame, or just after the last sample (``AudioRing.latest_ns``).
                 A stamp slightly older than the stream's newest changes nothing.
+            begin_ns: First instant of the new data where that is earlier, as with a chunk of sound: if
+                they are the first, the grid begins there.
 
         Returns:
             Whether the clock started again: what the caller derived from earlier windows is obsolete.
@@ -147,8 +149,8 @@ class WindowClock:
                 self._forget()
                 self._restarts += 1
             if self._first_ns is None:
-                self._first_ns = stamp_ns
-                self._next_ns = stamp_ns + self._first_end_ns
+                self._first_ns = stamp_ns if begin_ns is None else min(begin_ns, stamp_ns)
+                self._next_ns = self._first_ns + self._first_end_ns
             self._latest[stream] = max(stamp_ns, self._latest.get(stream, stamp_ns))
             return restarted
 

@@ -1,0 +1,291 @@
+"""Bundles: whatever is wrong with one is refused by the name of the file, before anything of it is parsed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emollama_ros import bundle as bundles
+from emollama_ros.bundle import MANIFEST, Bundle, assembled_path, copy_shipped, default_bundle_path
+from emollama_ros.errors import BundleError
+
+CONTENT = {"vision.onnx": b"pictures" * 100, "parts/text.onnx": b"words" * 50}
+
+
+def entry(data: bytes, assembled_from: str = "") -> dict[str, Any]:
+    return {
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "licence": "CC0-1.0",
+        "origin": "made by a test",
+        "assembled_from": assembled_from,
+    }
+
+
+def manifest() -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "name": "small",
+        "version": "0.1.0",
+        "description": "for tests",
+        "labels": ["neutral", "happy"],
+        "preprocessing": {
+            "frame_size": 8,
+            "frame_hz": 4.0,
+            "video_frames": 4,
+            "audio_rate": 16000,
+            "audio_tokens": 4,
+            "text_buckets": 16,
+        },
+        "calibration": {
+            "temperature": {"audio": 1.0, "video": 1.0, "video+audio": 1.0, "text": 1.0},
+            "fusion_weight": 0.5,
+            "text_weight": 0.5,
+        },
+        "fusion_inputs": {"audio": [1, 4, 8]},
+        "files": {
+            **{name: entry(data) for name, data in CONTENT.items()},
+            "decoder.data": entry(b"long", "smollm2"),
+        },
+    }
+
+
+def write(folder: Path, description: Any = None) -> Path:
+    for name, data in CONTENT.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    (folder / MANIFEST).write_text(json.dumps(manifest() if description is None else description))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(tmp_path / "small")
+
+
+def with_file(name: str) -> dict[str, Any]:
+    """A manifest that names one more file, with the size and hash of what lies beside the bundle."""
+    described = manifest()
+    described["files"][name] = entry(b"secret")
+    return described
+
+
+def test_an_intact_bundle_opens(folder: Path) -> None:
+    opened = Bundle.load(folder)
+    assert opened.path == folder
+    assert opened.manifest.labels == ("neutral", "happy")
+    assert opened.manifest.fusion_inputs["audio"] == (1, 4, 8)
+    assert opened.file("parts/text.onnx").read_bytes() == CONTENT["parts/text.onnx"]
+    assert opened.sha256 == hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def test_the_language_model_is_optional_until_it_is_there(folder: Path) -> None:
+    assert not Bundle.load(folder).has_language
+    (folder / "decoder.data").write_bytes(b"long")
+    assert Bundle.load(folder).has_language
+
+
+def test_a_damaged_language_model_is_refused(folder: Path) -> None:
+    (folder / "decoder.data").write_bytes(b"gnol")
+    with pytest.raises(BundleError, match=r"decoder\.data: sha256 "):
+        Bundle.load(folder)
+
+
+def test_a_bundle_without_assembled_files_has_no_language(tmp_path: Path) -> None:
+    described = manifest()
+    del described["files"]["decoder.data"]
+    assert not Bundle.load(write(tmp_path / "b", described)).has_language
+
+
+@given(position=st.integers(0, len(CONTENT["vision.onnx"]) - 1), bit=st.integers(0, 7))
+def test_any_flipped_bit_is_refused_by_name_and_hash(
+    tmp_path_factory: pytest.TempPathFactory, position: int, bit: int
+) -> None:
+    folder = write(tmp_path_factory.mktemp("flipped"))
+    data = bytearray(CONTENT["vision.onnx"])
+    data[position] ^= 1 << bit
+    (folder / "vision.onnx").write_bytes(data)
+    found, expected = (hashlib.sha256(d).hexdigest() for d in (data, CONTENT["vision.onnx"]))
+    with pytest.raises(BundleError, match=rf"vision\.onnx: sha256 {found}, the manifest says {expected}"):
+        Bundle.load(folder)
+    assert Bundle.load(folder, verify=False).path == folder  # only the size was asked for
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("length", [0, 1, 799, 801])
+def test_another_size_is_refused_even_unverified(folder: Path, verify: bool, length: int) -> None:
+    (folder / "vision.onnx").write_bytes((CONTENT["vision.onnx"] * 2)[:length])
+    sha256 = hashlib.sha256(CONTENT["vision.onnx"]).hexdigest()
+    with pytest.raises(BundleError, match=rf"vision\.onnx: {length} bytes.* says 800 \(sha256 {sha256}\)"):
+        Bundle.load(folder, verify)
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_a_missing_file_is_refused(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(BundleError, match=rf"{re.escape(name)}: missing \(sha256 [0-9a-f]{{64}}\)"):
+        Bundle.load(folder)
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(folder: Path) -> None:
+    (folder / "vision.onnx").unlink()
+    (folder / "vision.onnx").mkdir()
+    with pytest.raises(BundleError, match=r"vision\.onnx: missing"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("name", ["../../x", "../x", "parts/../../x", "a\\..\\x", "", "x\0y"])
+def test_a_path_that_leaves_the_bundle_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x").write_bytes(b"secret")
+    folder = write(tmp_path / "in" / "small", with_file(name))
+    with pytest.raises(BundleError, match=r"not a path inside the bundle") as refusal:
+        Bundle.load(folder)
+    assert repr(name) in str(refusal.value)
+
+
+def test_an_absolute_path_is_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "x"
+    outside.write_bytes(b"secret")
+    folder = write(tmp_path / "small", with_file(str(outside)))
+    with pytest.raises(BundleError, match=re.escape(str(outside))):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_link_out_of_the_bundle_is_refused(tmp_path: Path, present: bool) -> None:
+    if present:
+        (tmp_path / "x").write_bytes(b"secret")
+    folder = write(tmp_path / "small", with_file("linked"))
+    (folder / "linked").symlink_to(tmp_path / "x")
+    with pytest.raises(BundleError, match=r"small/linked: links to .*/x, outside the bundle"):
+        Bundle.load(folder)
+
+
+def test_a_linked_folder_out_of_the_bundle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x").write_bytes(b"secret")
+    folder = write(tmp_path / "small", with_file("sub/x"))
+    (folder / "sub").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match=r"sub/x: links to .*outside the bundle"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("schema", [2, 99, "1", None])
+def test_another_schema_is_refused_with_its_number(tmp_path: Path, schema: object) -> None:
+    with pytest.raises(BundleError, match=rf"schema version {schema!r}, this release reads 1; update"):
+        Bundle.load(write(tmp_path / "b", manifest() | {"schema": schema}))
+
+
+@pytest.mark.parametrize("text", [b"", b"not JSON", b"[1, 2]", b"null", b"\xff\xfe", b"[" * 100_000, b"{}"])
+def test_what_is_no_manifest_is_refused(folder: Path, text: bytes) -> None:
+    (folder / MANIFEST).write_bytes(text)
+    with pytest.raises(BundleError, match=r"manifest\.json: not a bundle manifest"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("field", [name for name in manifest() if name != "schema"])
+def test_a_missing_field_is_refused(tmp_path: Path, field: str) -> None:
+    described = manifest()
+    del described[field]
+    with pytest.raises(BundleError, match=rf"manifest\.json: not a bundle manifest .*{field}"):
+        Bundle.load(write(tmp_path / "b", described))
+
+
+@pytest.mark.parametrize("field", ["labels", "preprocessing", "calibration", "fusion_inputs", "files"])
+def test_a_field_of_another_kind_is_refused(tmp_path: Path, field: str) -> None:
+    with pytest.raises(BundleError, match=r"manifest\.json: not a bundle manifest"):
+        Bundle.load(write(tmp_path / "b", manifest() | {field: 7}))
+
+
+def test_an_unknown_field_of_a_file_is_refused(tmp_path: Path) -> None:
+    described = manifest()
+    described["files"]["vision.onnx"]["run"] = "rm"
+    with pytest.raises(BundleError, match="not a bundle manifest"):
+        Bundle.load(write(tmp_path / "b", described))
+
+
+def test_a_file_the_manifest_does_not_list_is_not_given(folder: Path) -> None:
+    (folder / "other.onnx").touch()
+    with pytest.raises(BundleError, match=r"lists no file 'other\.onnx'"):
+        Bundle.load(folder).file("other.onnx")
+
+
+def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(BundleError, match=rf"{path}: no manifest\.json there"):
+            Bundle.load(path)
+
+
+def test_what_ships_is_copied_and_the_manifest_comes_last(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    copy: Callable[[Path, Path], None] = bundles._copy
+
+    def watched(source: Path, target: Path) -> None:
+        order.append(target.name)
+        copy(source, target)
+
+    monkeypatch.setattr(bundles, "_copy", watched)
+    copy_shipped(folder, tmp_path / "copy")
+    assert order[-1] == MANIFEST and sorted(order) == [MANIFEST, "text.onnx", "vision.onnx"]
+    assert Bundle.load(tmp_path / "copy").sha256 == Bundle.load(folder).sha256
+    assert {p.name for p in (tmp_path / "copy").rglob("*") if p.is_file()} == set(order)
+
+
+def test_a_copy_of_an_incomplete_bundle_is_no_bundle(folder: Path, tmp_path: Path) -> None:
+    (folder / "vision.onnx").unlink()
+    with pytest.raises(BundleError, match=r"vision\.onnx: missing"):
+        copy_shipped(folder, tmp_path / "copy")
+    assert not (tmp_path / "copy" / MANIFEST).exists()
+
+
+class TestDefault:
+    """Which bundle is used when none is named."""
+
+    @pytest.fixture(autouse=True)
+    def _small_package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv(bundles.ENVIRONMENT, raising=False)
+        monkeypatch.setattr(bundles, "_PACKAGED", tmp_path / "package")
+        monkeypatch.setattr(bundles.sys, "prefix", str(tmp_path / "venv"))
+        write(tmp_path / "package" / "tiny")
+
+    def test_the_one_that_ships(self, tmp_path: Path) -> None:
+        assert default_bundle_path() == tmp_path / "package" / "tiny"
+
+    def test_the_assembled_one_once_it_is_whole(self, tmp_path: Path) -> None:
+        assembled = assembled_path()
+        assert assembled.is_relative_to(tmp_path / "venv")
+        assembled.mkdir(parents=True)
+        assert default_bundle_path() != assembled
+        copy_shipped(tmp_path / "package" / "tiny", assembled)
+        assert default_bundle_path() == assembled
+
+    def test_not_the_one_assembled_for_another_release(self, tmp_path: Path) -> None:
+        copy_shipped(tmp_path / "package" / "tiny", assembled_path())
+        write(tmp_path / "package" / "tiny", manifest() | {"version": "0.2.0"})
+        assert default_bundle_path() == tmp_path / "package" / "tiny"
+
+    def test_outside_a_virtual_environment_it_is_in_the_users_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bundles.sys, "prefix", bundles.sys.base_prefix)
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+        assert assembled_path().is_relative_to(tmp_path / "home")
+
+    def test_the_one_the_environment_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(bundles.ENVIRONMENT, str(tmp_path / "mine"))
+        assert default_bundle_path() == tmp_path / "mine"
+
+    def test_a_package_without_a_bundle_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "package" / "tiny" / MANIFEST).unlink()
+        with pytest.raises(BundleError, match="this installation has no model"):
+            default_bundle_path()
