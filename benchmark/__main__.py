@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(plan: Plan, parts: Sequence[str], out: Path) -> int:
-    """Measure the parts and write one JSON; returns 1 when sound was lost, which must never be."""
+    """Measure the parts and write one JSON; returns 1 when one failed, or when sound was lost."""
+    from benchmark.graph import GraphError
     from emollama_ros.bundle import Bundle
 
     bundle, sample = Bundle.load(), record.ROOT / "emollama_ros" / "samples" / "sample.mp4"
@@ -78,23 +79,31 @@ def measure(plan: Plan, parts: Sequence[str], out: Path) -> int:
         "version": bundle.manifest.version,
         "sha256": bundle.sha256,
     }
+    failed: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         for name, part in _parts(plan, bundle, sample, Path(scratch)).items():
             if name in parts:
                 print(f"measuring: {name}", flush=True)
-                found["results"][name] = part()
+                try:
+                    found["results"][name] = part()
+                except GraphError as error:
+                    print(f"error: {error}")
+                    failed.append(name)
+    if failed:
+        found["settings"]["failed"] = failed
+        out = record.ROOT / "build" / "benchmark"  # worth reading, not worth keeping
     path = record.write(found, out)
     print(tables.table([found]))
     print(f"written: {path}")
     lost = tables.lost_samples(found)
     if lost:
         print(f"error: {lost} audio samples were lost; none may be")
-    return int(lost != 0)
+    return int(bool(lost or failed))
 
 
 def _parts(plan: Plan, bundle: Any, sample: Path, scratch: Path) -> dict[str, Callable[[], Any]]:
     # Imported here: the table needs neither engine nor ROS.
-    from benchmark import clip, graph, offline
+    from benchmark import clip, engines, graph, offline
     from benchmark.language import language
 
     def measure_stages() -> dict[str, Any]:
@@ -114,7 +123,7 @@ def _parts(plan: Plan, bundle: Any, sample: Path, scratch: Path) -> dict[str, Ca
 
     return {
         "stages": measure_stages,
-        "engines": lambda: offline.engines(bundle, plan.runs),
+        "engines": lambda: engines.engines(bundle, plan.runs),
         "language": measure_language,
         "graph": measure_graph,
     }

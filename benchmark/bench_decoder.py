@@ -189,7 +189,7 @@ def fidelity(decoder: Decoder, truth: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def reasonings(folder: Path, threads: int) -> dict[str, float]:
+def reasonings(folder: Path, threads: int) -> dict[str, Any]:
     """First words and whole reasonings of twenty estimates, ms."""
     reasoner = Reasoner.load(folder, threads, ReasonerOptions())
     first, label, whole, tokens = [], [], [], []

@@ -10,6 +10,7 @@ import numpy as np
 from benchmark.bench_decoder import PROMPT, example, speed
 from benchmark.record import significant, summary
 from emollama_ros.bundle import Bundle
+from emollama_ros.estimate import Reasoning
 from emollama_ros.language.decoder import Decoder
 from emollama_ros.reasoning import Reasoner
 
@@ -44,9 +45,11 @@ def reasonings(bundle: Bundle, threads: int, texts: int) -> dict[str, Any]:
     first, whole, tokens, rate = [], [], [], []
     for sequence in range(texts):
         shown: list[float] = []
-        said = reasoner.explain(
-            example(sequence), "I did not expect that", on_text=lambda r, s=shown: s.append(r.elapsed_ms)
-        )
+
+        def note(reasoning: Reasoning, shown: list[float] = shown) -> None:
+            shown.append(reasoning.elapsed_ms)
+
+        said = reasoner.explain(example(sequence), "I did not expect that", on_text=note)
         first.append(shown[0])
         whole.append(said.elapsed_ms)
         tokens.append(said.tokens)

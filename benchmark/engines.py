@@ -1,0 +1,133 @@
+"""ONNX Runtime against eager torch on the networks of the bundle.
+
+Each engine has a process of its own: the waiting threads of one spin for a while after a run, and in one
+process would take the cores from the other. The processes work in turn, a block of runs at a time, so that
+whatever else the machine does hits both alike.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.offline import timed
+from benchmark.record import significant, summary
+from emollama_ros.bundle import Bundle
+from emollama_ros.engines import EngineOptions, load_engine
+
+#: Runs of one engine before it is the other's turn, and untimed runs before each block.
+BLOCK, WARM_UP = 10, 2
+#: Frames of 10 ms of the two lengths of sound that are compared.
+MELS = {"audio_4s": 400, "audio_padded_to_30s": 3000}
+Ask = Callable[[str, int], list[float]]
+
+
+def engines(bundle: Bundle, runs: int, threads: tuple[int, ...] = (2, 1)) -> dict[str, Any]:
+    """Compare at each number of threads; torch is left out where it is not installed.
+
+    Args:
+        bundle: Its graphs are run.
+        runs: Timed runs of each network; of the sound padded to 30 s, a fifth.
+        threads: Numbers of CPU threads.
+    """
+    return {f"threads_{count}": _compare(bundle.path, runs, count) for count in threads}
+
+
+def _compare(folder: Path, runs: int, threads: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with _worker(onnx_runs, folder, threads) as onnx, _worker(torch_runs, folder, threads) as torch:
+        kinds = {"onnxruntime": onnx, "torch": torch}
+        kinds = {kind: ask for kind, ask in kinds.items() if ask("vision", 0) is not None}
+        for name in ("vision", *MELS):
+            found[name] = compared(kinds, name, runs // 5 if "30s" in name else runs)
+    cost = found["audio_padded_to_30s"]["onnxruntime_ms"]["p50"] / found["audio_4s"]["onnxruntime_ms"]["p50"]
+    return found | {"padding_to_30s_costs_times": significant(cost, 3)}
+
+
+def compared(kinds: dict[str, Ask], name: str, runs: int) -> dict[str, Any]:
+    """Time the engines block by block; the ratio is that of the medians of neighbouring blocks."""
+    blocks: dict[str, list[list[float]]] = {kind: [] for kind in kinds}
+    size = max(1, min(BLOCK, runs // 4))
+    for _ in range(max(1, runs // size)):
+        for kind, ask in kinds.items():
+            blocks[kind].append(ask(name, size))
+    found: dict[str, Any] = {f"{kind}_ms": summary(np.concatenate(taken)) for kind, taken in blocks.items()}
+    if "torch" in blocks:
+        medians = {kind: np.median(taken, axis=1) for kind, taken in blocks.items()}
+        ratios = medians["torch"] / medians["onnxruntime"]
+        quartiles = zip(("p25", "p50", "p75"), np.percentile(ratios, [25, 50, 75]), strict=True)
+        found["torch_over_onnxruntime"] = {"n": len(ratios)} | {
+            k: significant(float(v), 3) for k, v in quartiles
+        }
+    return found
+
+
+def onnx_runs(folder: Path, threads: int) -> dict[str, Callable[[], Any]]:
+    """The bundle's graphs, ready to run."""
+    options = EngineOptions(kind="cpu", threads=threads)
+    vision, audio = (load_engine(folder / f"{name}.onnx", options) for name in ("vision", "audio"))
+    given = inputs()
+    runs: dict[str, Callable[[], Any]] = {"vision": partial(vision.run, {"frames": given["vision"]})}
+    return runs | {name: partial(audio.run, {"mel": given[name]}) for name in MELS}
+
+
+def torch_runs(folder: Path, threads: int) -> dict[str, Callable[[], Any]]:
+    """The networks of these graphs in eager torch with random weights; none where torch is not installed."""
+    try:
+        import torch
+
+        from training.networks.efficientnet import EfficientNetLite0, FrameEncoder
+        from training.networks.whisper import WhisperEncoder
+    except ImportError:
+        return {}
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    torch.manual_seed(0)
+    vision, audio = FrameEncoder(EfficientNetLite0()).eval(), WhisperEncoder().eval()
+    given = {name: torch.from_numpy(value) for name, value in inputs().items()}
+    return {"vision": partial(vision, given["vision"])} | {name: partial(audio, given[name]) for name in MELS}
+
+
+def inputs() -> dict[str, np.ndarray]:
+    """The same random inputs for every engine."""
+    random = np.random.default_rng(0)
+    given = {"vision": random.integers(0, 256, (1, 224, 224, 3), np.uint8)}
+    return given | {n: random.uniform(-1, 1.5, (1, 80, size)).astype(np.float32) for n, size in MELS.items()}
+
+
+@contextmanager
+def _worker(make: Callable[..., Any], folder: Path, threads: int) -> Iterator[Callable[[str, int], Any]]:
+    """Start a process for an engine; yields a function that has it time a network."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, make, folder, threads), daemon=True)
+    process.start()
+    theirs.close()
+
+    def ask(name: str, runs: int) -> Any:
+        ours.send((name, runs))
+        return ours.recv()
+
+    try:
+        yield ask
+    finally:
+        ours.close()
+        process.join()
+
+
+def serve(asked: Connection, make: Callable[..., Any], folder: Path, threads: int) -> None:
+    """Answer requests (name, runs) with times in ms, or ``None`` for what this engine lacks."""
+    networks = make(folder, threads)
+    while True:
+        try:
+            name, runs = asked.recv()
+        except EOFError:
+            return
+        asked.send(timed(networks[name], runs, WARM_UP) if name in networks else None)
