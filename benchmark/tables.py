@@ -57,9 +57,19 @@ FACTS = (
     ("decoding, 1 thread", "tokens/s", "language.threads_1.tokens_s.decode_with_head"),
     ("floor of decoding set by memory, 1 core", "tokens/s", "language.floor_tokens_s_one_core"),
     (
+        "torch eager over ONNX Runtime, vision, 1 thread",
+        "x",
+        "engines.threads_1.vision.torch_over_onnxruntime.p50",
+    ),
+    (
         "torch eager over ONNX Runtime, vision, 2 threads",
         "x",
         "engines.threads_2.vision.torch_over_onnxruntime.p50",
+    ),
+    (
+        "torch eager over ONNX Runtime, audio, 1 thread",
+        "x",
+        "engines.threads_1.audio_4s.torch_over_onnxruntime.p50",
     ),
     (
         "torch eager over ONNX Runtime, audio, 2 threads",

@@ -180,6 +180,26 @@ def test_figures_of_a_graph():
     assert tables.lost_samples({"results": {"graph": {"with_reasoning": found}}}) == 100
 
 
+def test_engines_are_compared_block_by_block():
+    engines = pytest.importorskip("benchmark.engines", reason="needs the packages of the demo")
+    asked = []
+
+    def engine(name, factor):
+        def ask(network, runs):
+            asked.append((name, runs))
+            return [factor * (1 + (len(asked) - 1) // 2)] * runs  # both get slower as the machine gets busier
+
+        return ask
+
+    found = engines.compared(
+        {"onnxruntime": engine("onnx", 2.0), "torch": engine("torch", 3.0)}, "vision", 40
+    )
+    assert [name for name, _ in asked] == ["onnx", "torch"] * 4
+    assert found["onnxruntime_ms"]["n"] == found["torch_ms"]["n"] == 40
+    assert found["torch_over_onnxruntime"] == {"n": 4, "p25": 1.5, "p50": 1.5, "p75": 1.5}
+    assert set(engines.compared({"onnxruntime": engine("onnx", 1.0)}, "vision", 4)) == {"onnxruntime_ms"}
+
+
 def test_usage_of_a_process_that_works_and_ends():
     """A process that computes for a known CPU time is seen to use that time."""
     import subprocess
