@@ -19,7 +19,6 @@ import numpy as np
 
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions
-from emollama_ros.errors import EmollamaError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning, Status
 from emollama_ros.labels import UNKNOWN
 from emollama_ros.pipeline import Explainer, Intake, Perceiver, PipelineConfig, note_missing
@@ -157,6 +156,8 @@ class Analyzer:
             EmollamaError: An option is out of range, the bundle is missing or damaged, or the engine
                 cannot run. A language model that cannot be loaded only costs the reasoning (a warning).
         """
+        from emollama_ros.reasoning import load_reasoner
+
         options = options or AnalysisOptions()
         began = time.perf_counter()
         engine = EngineOptions(kind=options.engine, threads=options.threads)
@@ -165,7 +166,7 @@ class Analyzer:
         preprocessing = bundle.manifest.preprocessing
         config = replace(config, frame_size=preprocessing.frame_size, frame_hz=preprocessing.frame_hz)
         perceiver = _load_perception(bundle, engine)
-        explainer, warnings = _load_reasoner(bundle, options) if options.reasoning else (None, ())
+        explainer, warnings = load_reasoner(bundle, options.threads) if options.reasoning else (None, ())
         return Analyzer(perceiver, explainer, config, warnings, (time.perf_counter() - began) * 1e3)
 
     def analyze(self, clip: Path | str, transcript: str = "") -> Analysis:
@@ -240,20 +241,6 @@ def _load_perception(bundle: Bundle, engine: EngineOptions) -> Perceiver:
     perception = Perception(bundle, engine)
     perception.warm_up()
     return perception
-
-
-def _load_reasoner(bundle: Bundle, options: AnalysisOptions) -> tuple[Explainer | None, tuple[str, ...]]:
-    """Load the language model, or say why there will be labels only."""
-    if not bundle.has_language:
-        return None, (
-            "no reasoning: the bundle's language model is not assembled; run `emollama bundle assemble`",
-        )
-    from emollama_ros.reasoning import Reasoner
-
-    try:
-        return Reasoner.load(bundle.path, threads=options.threads), ()
-    except EmollamaError as error:
-        return None, (f"no reasoning: {error}",)
 
 
 def _contents(info: MediaInfo) -> Modality:

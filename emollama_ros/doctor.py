@@ -167,7 +167,7 @@ def check_engine(has_gpu: bool | None = None) -> list[Check]:
     """Check onnxruntime, and each of its providers by running a graph with it."""
     found = probe(_ENGINE_PROBE)
     if found.problem:
-        fix = "pip install 'emollama_ros[cpu]' or [gpu]; if both are installed, uninstall both first"
+        fix = "pip install onnxruntime or onnxruntime-gpu; if both are installed, uninstall both first"
         return [Check("onnxruntime", "broken", found.problem, fix)]
     checks = [Check("onnxruntime", "ok", found.answer["version"])]
     has_gpu = cuda_available() if has_gpu is None else has_gpu
@@ -188,7 +188,7 @@ def check_provider(name: str, has_gpu: bool) -> Check:
     why = found.problem or f"fell back to {found.answer['used']}"
     if name.startswith("CPU"):
         return Check(name, "broken", why, "reinstall onnxruntime")
-    return Check(name, "note", why, "its libraries do not load: pip install 'emollama_ros[gpu]'")
+    return Check(name, "note", why, "its libraries do not load: pip install 'onnxruntime-gpu[cuda,cudnn]'")
 
 
 def check_cuda() -> Check:
@@ -265,7 +265,7 @@ def check_microphone() -> Check:
     """List the input devices of PyAudio."""
     found = probe(_MICROPHONE_PROBE)
     if "No module named" in found.problem:
-        fix = "for a microphone: sudo apt install portaudio19-dev && pip install 'emollama_ros[audio]'"
+        fix = "for a microphone: sudo apt install portaudio19-dev && pip install pyaudio"
         return Check("microphone", "note", "PyAudio is not installed", fix)
     if found.problem:
         return Check("microphone", "note", f"PyAudio: {found.problem}", "check `arecord -l`")

@@ -93,7 +93,7 @@ class Health:
         frames_received: Pictures handed in, whether the model needed them or not.
         audio_samples: Samples handed in.
         audio_lost: Samples that stamps say are missing.
-        last_error: Latest fault, in words.
+        last_error: Latest fault, in words; it stays when things work again.
         stage_ms: Stage times of the latest window.
     """
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from emollama_ros.errors import ConfigError
+from emollama_ros.bundle import Bundle
+from emollama_ros.errors import ConfigError, EmollamaError
 from emollama_ros.estimate import Cue, EmotionEstimate, Modality, Reasoning
 from emollama_ros.language import phrases
 from emollama_ros.language.assemble import TOKENIZER
@@ -192,6 +193,17 @@ class Reasoner:
     def _turn(self, role: str, text: str) -> list[int]:
         encode = self._tokenizer.encode
         return [self._begin, *encode(f"{role}\n"), *encode(text), self._end, *encode("\n")]
+
+
+def load_reasoner(bundle: Bundle, threads: int) -> tuple[Reasoner | None, tuple[str, ...]]:
+    """Load the language model of a bundle, or say in words why there will be labels only."""
+    if not bundle.has_language:
+        missing = "no reasoning: the bundle's language model is not assembled; run `emollama bundle assemble`"
+        return None, (missing,)
+    try:
+        return Reasoner.load(bundle.path, threads=threads), ()
+    except EmollamaError as error:
+        return None, (f"no reasoning: {error}",)
 
 
 def describe(evidence: Evidence, estimate: EmotionEstimate) -> str:

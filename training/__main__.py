@@ -63,13 +63,13 @@ def leave_one_out_command(
 ) -> None:
     """Hold each person of a source out of everything that is trained, and report UAR with n."""
     from training.clip_packs import unpack
-    from training.recipe import leave_one_out, report
+    from training.recipe import device_name, leave_one_out, report
 
     clips = [clip for path in sorted(packs.glob("*.safetensors")) for clip in unpack(path)]
     persons = sorted({clip.person for clip in clips if clip.person.startswith(f"{source}:")})
     held_out = leave_one_out(clips, persons, device, vision)
     scores = held_out.scores() if vision else {"audio": held_out.scores()["audio"]}
-    text = report(scores, {"protocol": f"leave one person of {source} out", "device": device})
+    text = report(scores, {"protocol": f"leave one person of {source} out", "device": device_name(device)})
     out.write_text(text + "\n")
     np.savez(out.with_suffix(".npz"), **vars(held_out))
     typer.echo(text)

@@ -161,6 +161,11 @@ def write_calibration(temperatures: dict[str, float], path: Path) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def device_name(device: str) -> str:
+    """The GPU's name, or ``cpu``."""
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
 def report(scores: dict[str, LabelScores], about: dict[str, Any]) -> str:
     """A JSON report of scores, with the settings that made them."""
     settings = {"vision": asdict(VISION), "fusion": asdict(FUSION), "fusion_weight": FUSION_WEIGHT}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,11 @@ Arrays = Mapping[str, NDArray[np.generic]]
 KINDS = ("auto", "cpu", "cuda", "tensorrt")
 
 
+def default_cache_dir() -> Path:
+    """Where engines built on this machine are kept, so that only the first start is slow."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emollama_ros" / "tensorrt"
+
+
 @dataclass(frozen=True)
 class EngineOptions:
     """How to run graphs.
@@ -31,7 +37,7 @@ class EngineOptions:
 
     kind: str = "auto"
     threads: int = 2
-    cache_dir: Path | None = None
+    cache_dir: Path | None = field(default_factory=default_cache_dir)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -28,7 +28,7 @@ def import_onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise EngineError(
-            "onnxruntime is not installed; run: pip install 'emollama_ros[cpu]' (or [gpu])"
+            "onnxruntime is not installed; run: pip install onnxruntime (or onnxruntime-gpu)"
         ) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise EngineError(
@@ -63,6 +63,7 @@ def _providers(kind: str, options: EngineOptions) -> list[Any]:
     if kind == "tensorrt":
         settings: dict[str, str] = {"trt_fp16_enable": "1"}
         if options.cache_dir is not None:
+            options.cache_dir.mkdir(parents=True, exist_ok=True)
             settings |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(options.cache_dir)}
         return [(_PROVIDER["tensorrt"], settings), _PROVIDER["cuda"], _PROVIDER["cpu"]]
     return [_PROVIDER[kind]] + ([_PROVIDER["cpu"]] if kind != "cpu" else [])

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from emollama_ros.errors import EmollamaError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.nodes.parameters import PerceptionParameters
 
@@ -83,12 +82,14 @@ def load_model(parameters: PerceptionParameters) -> Model:
     from emollama_ros.engines import EngineOptions
     from emollama_ros.perception import Perception
     from emollama_ros.pipeline import EmotionPipeline, PipelineConfig
+    from emollama_ros.reasoning import load_reasoner
 
     bundle = Bundle.load(parameters.bundle or None)
     options = EngineOptions(kind=parameters.engine, threads=parameters.threads)
     perception = Perception(bundle, options)
     perception.warm_up()
-    reasoner, notices = _load_reasoner(bundle) if parameters.reasoning else (None, ())
+    # One thread: the language model shares the cores with the labels, which must not wait for it.
+    reasoner, notices = load_reasoner(bundle, threads=1) if parameters.reasoning else (None, ())
     config = PipelineConfig(
         window_s=parameters.window_s,
         hop_s=parameters.hop_s,
@@ -110,19 +111,3 @@ def load_model(parameters: PerceptionParameters) -> Model:
         facts,
         notices,
     )
-
-
-def _load_reasoner(bundle: Any) -> tuple[Any, tuple[str, ...]]:
-    """Load the language model, or say why there will be labels only."""
-    if not bundle.has_language:
-        return None, (
-            "no reasoning: the bundle's language model is not assembled; run `emollama bundle assemble`,"
-            " or set reasoning:=false",
-        )
-    from emollama_ros.reasoning import Reasoner
-
-    try:
-        # One thread: it shares the cores with the labels, which must not wait for it.
-        return Reasoner.load(bundle.path, threads=1), ()
-    except EmollamaError as error:
-        return None, (f"no reasoning: {error}",)

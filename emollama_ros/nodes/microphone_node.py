@@ -23,7 +23,7 @@ from emollama_ros.nodes.running import main_of
 #: paInt16 of PortAudio.
 INT16 = 8
 LONGEST_PAUSE_S = 10.0
-INSTALL = "install it with: sudo apt install portaudio19-dev && pip install 'emollama_ros[audio]'"
+INSTALL = "install it with: sudo apt install portaudio19-dev && pip install pyaudio"
 
 
 @dataclass(frozen=True)

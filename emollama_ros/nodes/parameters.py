@@ -43,7 +43,7 @@ class PerceptionParameters:
     bundle: str = option("", "folder of the model bundle; empty = the default bundle")
     engine: str = option(
         "auto",
-        "inference engine; auto takes the best one present",
+        "inference engine; auto takes CUDA where a GPU and its provider are present, else the CPU",
         choices=("auto", "cpu", "cuda", "tensorrt"),
     )
     threads: int = option(2, "CPU threads of the inference engine", 1, 64)
