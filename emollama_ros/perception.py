@@ -190,7 +190,7 @@ def usable_modalities(window: Window) -> tuple[Modality, tuple[str, ...]]:
         else:
             usable |= Modality.AUDIO
     if window.frames is not None and len(window.frames.stamps_ns):
-        if float(window.frames.images[-1].std()) < BLANK_SPREAD:
+        if float(window.frames.images[-1].std(axis=(0, 1)).max()) < BLANK_SPREAD:
             faults.append("picture is blank (lens covered, or dark)")
         else:
             usable |= Modality.VIDEO
