@@ -508,7 +508,8 @@ def build_with_colcon(place: Place, resumed: bool) -> None:
 def assemble_inputs(place: Place) -> list[str | Path]:
     """The pinned package, and the code that turns it into a decoder."""
     code = files_under(ROOT / "emollama_ros" / "language")
-    return [ROOT / "requirements" / "decoder.txt", Stamps(place.venv).read("run"), *code]
+    manifest = ROOT / "emollama_ros" / "bundles" / "tiny" / "manifest.json"  # its hash names the folder
+    return [ROOT / "requirements" / "decoder.txt", Stamps(place.venv).read("run"), manifest, *code]
 
 
 def assemble_decoder(place: Place, resumed: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from emollama_ros.errors import InputError
 from emollama_ros.estimate import Modality
 from emollama_ros.labels import DEFAULT_LABELS
 from training.mmeverse.sources import SOURCES, read_source
@@ -118,6 +119,25 @@ def evaluate_text(root: Root) -> None:
     dev = [s for s in read_source("goemotions", root) if s.id.startswith("dev/")]
     assert all(s.modalities == Modality.TEXT and s.label in DEFAULT_LABELS for s in dev)
     typer.echo(json.dumps(evaluate_bundle(dev, None).scores.to_json(), indent=1))
+
+
+@app.command()
+def score(
+    cases: Annotated[
+        Path, typer.Argument(help="JSON with ground_truth, open_vocabulary_ground_truth, predictions.")
+    ],
+    tables: Annotated[Path, typer.Option(help="Folder of format.csv, synonym.xlsx and wheel1-5.xlsx.")],
+) -> None:
+    """Score anyone's predictions as MER-UniBench does: hit rate and open-vocabulary sets over five wheels."""
+    from training.evaluation.mer_unibench import read_cases, score_cases
+    from training.evaluation.wheels import read_grouping
+
+    try:
+        result = score_cases(read_grouping(tables), read_cases(cases))
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ class Demo:
         self._reasonings = 0
         self._writing = False
         self._can_reason = True
+        self._is_loaded = False
         self._origin_ns: int | None = None
         self._player: Child | None = None
         self._news_s = monotonic()
@@ -139,6 +140,11 @@ class Demo:
         with Children(os.environ) as children, self._listening() as spin:
             self._view.note("loading the model")
             perception = children.node("perception_node", self._perception(bundle))
+            # The clip starts when the model is loaded and its states reach us, so that none is missed.
+            while not self._connected():
+                spin()
+                if perception.exit_status is not None:
+                    return self._fail(perception)
             self._player = children.node(
                 "media_player_node",
                 {
@@ -207,11 +213,14 @@ class Demo:
         waiting = self._writing or (self._can_reason and not self._reasonings)
         return quiet_s > (LAST_WORDS_S if waiting else QUIET_S)
 
+    def _connected(self) -> bool:
+        return self._is_loaded and bool(self._node.count_publishers("emotion/state"))
+
     def _on_state(self, state: EmotionState) -> None:
         if state.status != Status.STALE:
             self._news_s = monotonic()
-        elif self._windows:
-            return  # after the end of the clip there is nothing to perceive, which is no news
+        elif self._windows or (self._clip and not self._began()):
+            return  # before and after the clip there is nothing to perceive, which is no news
         shown = self._shown(state)
         self._view.state(shown)
         if state.modalities:
@@ -228,6 +237,7 @@ class Demo:
         for entry in message.status:
             facts = {pair.key: pair.value for pair in entry.values}
             if "bundle" in facts:
+                self._is_loaded = True
                 self._can_reason = facts.get("reasoning") == "on"
                 self._view_engine(facts)
 
@@ -249,6 +259,10 @@ class Demo:
             status=state.status,
             status_text=state.status_text,
         )
+
+    def _began(self) -> bool:
+        """Whether the player has said that it plays."""
+        return self._player is not None and self._player.line_with(STARTED) is not None
 
     def _media_s(self, time_ns: int) -> float:
         """Return media time, which the player tells; without a player, time since the first window."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -35,6 +36,9 @@ def run_node(make: Callable[[], AnyNode], run: Run = spin) -> int:
     Returns:
         Exit status: 0 after a normal end, 1 when the node could not be made or says it ``failed``.
     """
+    # Ctrl-C arrives twice, from the terminal and from launch. rclpy's own handler ends the executor; Python's
+    # would raise once more in the middle of closing.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     rclpy.init()
     node, code = None, 0
     try:
@@ -42,18 +46,18 @@ def run_node(make: Callable[[], AnyNode], run: Run = spin) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         run(node, executor)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
+    except RCLError:
+        if rclpy.ok():  # else the shutdown came while the executor was preparing to wait
+            raise
     except EmollamaError as error:
         rclpy.logging.get_logger("emollama_ros").fatal(str(error))
         code = 1
     finally:
-        # Ctrl-C arrives twice, from the terminal and from launch; the end must not be interrupted.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             code = max(code, _close(node))
         rclpy.try_shutdown()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # rclpy has put back what was there before
     return code
 
 

@@ -192,5 +192,5 @@ def test_a_format_that_the_device_refuses_names_its_own(graph, microphone, capfd
 
 def test_without_pyaudio_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyaudio", None)
-    with pytest.raises(ConfigError, match=r"portaudio19-dev.*emollama_ros\[audio\]"):
+    with pytest.raises(ConfigError, match=r"portaudio19-dev.*pip install pyaudio"):
         module.load_pyaudio()
