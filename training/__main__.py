@@ -123,9 +123,7 @@ def evaluate_text(root: Root) -> None:
 
 @app.command()
 def score(
-    cases: Annotated[
-        Path, typer.Argument(help="JSON with ground_truth, open_vocabulary_ground_truth, predictions.")
-    ],
+    cases: Annotated[Path, typer.Argument(help="JSON with true and predicted labels, by clip.")],
     tables: Annotated[Path, typer.Option(help="Folder of format.csv, synonym.xlsx and wheel1-5.xlsx.")],
 ) -> None:
     """Score anyone's predictions as MER-UniBench does: hit rate and open-vocabulary sets over five wheels."""

@@ -1,11 +1,11 @@
 """Words to the inner sectors of five emotion wheels: the grouping that MER-UniBench scores by.
 
-Two words count as the same emotion on a wheel when both lead to the same inner sector, in three steps: inflection to
-base word (``format.csv``), base word to words on the wheels (``synonym.xlsx``), and outward words of a wheel to its
-inner sector (``wheel1.xlsx`` to ``wheel5.xlsx``).
+Two words count as the same emotion on a wheel when both lead to the same inner sector, in three steps:
+inflection to base word (``format.csv``), base word to words on the wheels (``synonym.xlsx``), and outer word
+of a wheel to its inner sector (``wheel1.xlsx`` to ``wheel5.xlsx``).
 
-Source: AffectGPT (arXiv 2501.16566), section 4, and the released ``wheel.py``, whose results are reproduced: where a
-word leads to several wheel words, the alphabetically first that stands on the wheel decides.
+Source: AffectGPT (arXiv 2501.16566), section 4, and the released ``wheel.py``, whose results are reproduced:
+where a word leads to several wheel words, the alphabetically first that stands on the wheel decides.
 """
 
 from __future__ import annotations
@@ -17,16 +17,13 @@ from pathlib import Path
 from typing import TypeVar
 from zipfile import BadZipFile
 
-import numpy as np
-from numpy.typing import NDArray
-
 from emollama_ros.errors import InputError
 
 WHEELS = tuple(f"wheel{i}" for i in range(1, 6))
 LEVELS = ("level1", "level2", "level3")
 RUNS = tuple(f"run{i}" for i in range(1, 9))
-#: Sectors of a wheel share one integer.
-MAX_SECTORS = 64
+#: Bits that a wheel has in a word's code; the published wheels have 6 or 7 inner sectors.
+SECTOR_BITS = 12
 
 _SOURCE = "use the unchanged emotion_wheel folder of MERTools or Emotion-LLaMA-v2"
 _T = TypeVar("_T")
@@ -60,13 +57,12 @@ class Grouping:
 
     Attributes:
         wheels: Names of the wheels.
-        rows: Word, to its row in ``sectors``. Words outside the vocabulary have row 0.
-        sectors: uint64 (words + 1, wheels): one bit for the word's sector on each wheel; row 0 has none.
+        codes: Word, to its sectors on all wheels: `SECTOR_BITS` bits a wheel, the first wheel lowest, with
+            the bit of the word's sector set, or none where the word is not on the wheel.
     """
 
     wheels: tuple[str, ...]
-    rows: Mapping[str, int]
-    sectors: NDArray[np.uint64]
+    codes: Mapping[str, int]
 
 
 def read_grouping(folder: Path) -> Grouping:
@@ -76,25 +72,26 @@ def read_grouping(folder: Path) -> Grouping:
 
 def work_out(tables: Tables) -> Grouping:
     """Look every known word up on every wheel."""
-    bits = {wheel: _bits(wheel, words.values()) for wheel, words in tables.wheels.items()}
-    sectors = np.zeros((len(tables.forms) + 1, len(bits)), np.uint64)
-    for row, word in enumerate(tables.forms, start=1):
-        sectors[row] = [bits[wheel].get(tables.sector(word, wheel), 0) for wheel in bits]
-    return Grouping(tuple(bits), {word: row for row, word in enumerate(tables.forms, start=1)}, sectors)
+    bits = {wheel: _bits(wheel, words.values(), i) for i, (wheel, words) in enumerate(tables.wheels.items())}
+    codes = {
+        word: sum(bits[wheel].get(tables.sector(word, wheel), 0) for wheel in bits) for word in tables.forms
+    }
+    return Grouping(tuple(bits), codes)
 
 
-def _bits(wheel: str, sectors: Iterable[str]) -> dict[str | None, int]:
+def _bits(wheel: str, sectors: Iterable[str], place: int) -> dict[str | None, int]:
     names = sorted(set(sectors))
-    if len(names) > MAX_SECTORS:
-        raise InputError(f"{wheel} has {len(names)} inner sectors; at most {MAX_SECTORS} can be scored")
-    return {name: 1 << i for i, name in enumerate(names)}
+    if len(names) > SECTOR_BITS:
+        raise InputError(f"{wheel} has {len(names)} inner sectors, more than {SECTOR_BITS}; {_SOURCE}")
+    return {name: 1 << place * SECTOR_BITS + i for i, name in enumerate(names)}
 
 
 def read_tables(folder: Path) -> Tables:
     """Read ``format.csv``, ``synonym.xlsx`` and ``wheel1.xlsx`` to ``wheel5.xlsx``.
 
     Raises:
-        InputError: A file is missing, unreadable or empty, lacks a column, or names a word that the next table lacks.
+        InputError: A file is missing, unreadable or empty, lacks a column, or names a word that the next
+            table lacks.
     """
     wheels = {wheel: _read_wheel(folder / f"{wheel}.xlsx") for wheel in WHEELS}
     synonyms = _read_synonyms(folder / "synonym.xlsx", frozenset().union(*wheels.values()))
@@ -116,19 +113,33 @@ def _read_synonyms(path: Path, wheel_words: frozenset[str]) -> dict[str, frozens
     rows = _read_sheet(path, [f"{kind}_{run}" for run in RUNS for kind in ("word", "synonym")])
     pairs = [(_plain(row[f"word_{run}"]), row[f"synonym_{run}"]) for row in rows for run in RUNS]
     _need_known(path, (word for word, _ in pairs), wheel_words, "a wheel")
-    return _collect((name, word) for word, named in pairs for name in (word, *map(_plain, split_list(named))))
+    return _collect(
+        (name, word) for word, named in pairs for name in (word, *map(_plain, split_list(named))) if name
+    )
 
 
 def _read_forms(path: Path, known: frozenset[str]) -> dict[str, frozenset[str]]:
     rows = _read_csv(path, ("name", "format"))
     _need_known(path, (row["name"] for row in rows), known, "synonym.xlsx")
-    return _collect((form, row["name"]) for row in rows for form in (row["name"], *split_list(row["format"])))
+    return _collect(
+        (form, row["name"])
+        for row in rows
+        for form in (row["name"], *map(str.strip, split_list(row["format"])))
+        if form
+    )
 
 
 def split_list(text: str) -> list[str]:
-    """Split a list written as text, ``[happy, "very sad"]``, at commas and quotes, as the released code does."""
-    pieces = text.removeprefix("[").removesuffix("]").replace("'", ",").replace('"', ",").split(",")
-    return [piece.strip() for piece in pieces if piece.strip()]
+    """Pieces of a list written as text; blanks around them, and empty ones, are left to the caller."""
+    return unify_separators(text).split(",")
+
+
+def unify_separators(text: str) -> str:
+    """A list written as text, ``[happy, "very sad"]``, with commas alone between its pieces.
+
+    Quotes separate as commas do, and one bracket is taken off each end, both as in the released code.
+    """
+    return text.removeprefix("[").removesuffix("]").replace("'", ",").replace('"', ",")
 
 
 def _collect(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
