@@ -113,7 +113,7 @@ class MediaPlayerParameters:
         0.0, "longest time to wait for a subscriber on each topic before playing, seconds", 0.0, 3600.0
     )
     settle_s: float = option(
-        0.3, "pause after that, for the subscribers to know the player too, seconds", 0.0, 10.0
+        1.0, "pause after that, for the subscribers to know the player too, seconds", 0.0, 10.0
     )
     max_side: int = option(
         640, "larger pictures are scaled down to this, pixels; 0 = as in the file", 0, 8192

@@ -52,6 +52,7 @@ def test_the_states_of_a_clip(graph, clip, perception, player):
     states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
     reasonings = graph.hear(EmotionReasoning, "emotion/reasoning", qos.REASONING)
     perception()
+    graph.until(lambda: states, "the first state: whoever says that nothing is there is heard")
     status, said = end(graph, player(clip))
     assert status == 0 and "end of file" in said
     start_ns = int(re.search(rf"{STARTED} (\d+)", said).group(1))
