@@ -22,6 +22,9 @@ from tqdm import tqdm
 from emollama_ros.labels import DEFAULT_LABELS
 from training.networks.efficientnet import FEATURES, PIXEL_MEAN, PIXEL_SCALE, EfficientNetLite0
 
+#: OneCycleLR divides by zero on shorter ones.
+SHORTEST_SCHEDULE = 20
+
 #: How far each source is zoomed out and in: photographs fill the picture with the face, clips do not.
 ZOOM = {"faces_muxspace": (0.35, 1.15), "javanese_av": (0.75, 1.6), "synthesis": (0.75, 1.5)}
 
@@ -143,7 +146,10 @@ def train_trunk(
     optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
     steps = math.ceil(len(images) / config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [g["lr"] for g in groups], total_steps=steps * config.epochs, pct_start=0.1
+        optimiser,
+        [g["lr"] for g in groups],
+        total_steps=max(steps * config.epochs, SHORTEST_SCHEDULE),
+        pct_start=0.1,
     )
     weights, losses = class_weights(labels).to(device), []
     for epoch in tqdm(range(config.epochs), desc="epochs"):

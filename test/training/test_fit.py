@@ -10,9 +10,10 @@ from training.calibration import calibration_error, log_softmax, pooled, tempera
 from training.clip_packs import RawClip, pack, unpack  # noqa: E402
 from training.evaluation.metrics import score_labels  # noqa: E402
 from training.features import AUDIO, LAYERS, TOKENS, VISION, FeatureSet, disturb, disturbed, whole  # noqa: E402
+from training.networks.efficientnet import EfficientNetLite0  # noqa: E402
 from training.networks.perception_net import PerceptionNetConfig  # noqa: E402
 from training.perception import FitConfig, drop_modalities, fit, predict  # noqa: E402
-from training.vision import augment, class_weights  # noqa: E402
+from training.vision import VisionConfig, augment, class_weights, train_trunk  # noqa: E402
 
 
 def toy(n=60, seed=0):
@@ -119,3 +120,13 @@ def test_scores_count_people_and_labels_that_occur():
     assert (scores.n, scores.persons, scores.labels) == (4, 2, ("neutral", "happy"))
     assert scores.uar == pytest.approx(0.5)  # the last row has only zeros to choose from: it falls to neutral
     assert scores.uar_interval[0] <= scores.uar <= scores.uar_interval[1]
+
+
+def test_a_trunk_trains_on_a_single_batch():
+    images = torch.zeros(2, 3, 224, 224, dtype=torch.uint8)
+    zoom = torch.tensor([[0.8, 1.2]]).expand(2, 2)
+    model, losses = train_trunk(
+        EfficientNetLite0(), images, torch.tensor([0, 1]), zoom, VisionConfig(epochs=1, batch=2), "cpu"
+    )
+    assert len(losses) == 1 and np.isfinite(losses[0])
+    assert not model.training
