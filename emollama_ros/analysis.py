@@ -22,6 +22,7 @@ from emollama_ros.engines import EngineOptions
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning, Status
 from emollama_ros.labels import UNKNOWN
 from emollama_ros.pipeline import Explainer, Intake, Perceiver, PipelineConfig, note_missing
+from emollama_ros.preprocess.audio import SAMPLE_RATE
 from emollama_ros.streams import MediaEvent, MediaInfo, VideoEvent, read_media
 
 _S = 1_000_000_000
@@ -294,7 +295,7 @@ class _Walk:
             end_ns = event.stamp_ns + self.frame_ns
         else:
             self._intake.push_audio(event.stamp_ns, event.samples)
-            end_ns = event.stamp_ns + len(event.samples) * _S // 16_000
+            end_ns = event.stamp_ns + len(event.samples) * _S // SAMPLE_RATE
         self.end_ns = max(self.end_ns, end_ns)
 
     def finish(self) -> None:

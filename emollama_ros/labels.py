@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 UNKNOWN = "unknown"
 
@@ -78,18 +78,3 @@ def canonical(word: str) -> str:
     except KeyError:
         known = ", ".join(sorted(_SYNONYMS))
         raise KeyError(f"unknown emotion word {word!r}; known: {known}") from None
-
-
-def expected_affect(scores: Sequence[float], labels: Sequence[str]) -> tuple[float, float]:
-    """Return the (valence, arousal) that a label distribution implies.
-
-    Args:
-        scores: Probabilities in the order of ``labels``.
-        labels: Label names; each must have circumplex coordinates.
-
-    Returns:
-        Two values in [-1, 1].
-    """
-    valence = sum(p * CIRCUMPLEX[name][0] for p, name in zip(scores, labels, strict=True))
-    arousal = sum(p * CIRCUMPLEX[name][1] for p, name in zip(scores, labels, strict=True))
-    return valence, arousal

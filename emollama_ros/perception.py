@@ -14,14 +14,13 @@ from emollama_ros.encoders import Encoders, StageTimer, WindowFeatures
 from emollama_ros.engines import EngineOptions, load_engine
 from emollama_ros.estimate import EmotionEstimate, Modality, Status
 from emollama_ros.labels import UNKNOWN
-from emollama_ros.preprocess.audio import level_dbfs
+from emollama_ros.preprocess.audio import SAMPLE_RATE, level_dbfs
 from emollama_ros.preprocess.text import hash_ngrams
+from emollama_ros.prosody import SILENCE_DBFS
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
 
 Floats = NDArray[np.float32]
 
-#: A window quieter than this holds no voice; digital silence and a muted microphone lie below it.
-SILENCE_DBFS = -60.0
 #: Shortest audio that the encoder can make sense of, seconds.
 SHORTEST_AUDIO_S = 0.4
 #: Share of a window's samples that must have arrived for its audio to be used.
@@ -202,8 +201,10 @@ def usable_modalities(window: Window) -> tuple[Modality, tuple[str, ...]]:
 def _audio_fault(audio: AudioSpan, window_ns: int) -> str:
     if audio.valid < LEAST_VALID_AUDIO:
         return f"only {audio.valid:.0%} of the audio arrived"
-    if len(audio.samples) < SHORTEST_AUDIO_S * 16_000:
-        return f"only {len(audio.samples) / 16_000:.1f} s of audio in a window of {window_ns / 1e9:.1f} s"
+    if len(audio.samples) < SHORTEST_AUDIO_S * SAMPLE_RATE:
+        return (
+            f"only {len(audio.samples) / SAMPLE_RATE:.1f} s of audio in a window of {window_ns / 1e9:.1f} s"
+        )
     if level_dbfs(audio.samples) < SILENCE_DBFS:
         return f"microphone is silent (below {SILENCE_DBFS:.0f} dBFS)"
     return ""
