@@ -73,15 +73,15 @@ def run(
     console = console or Console()
     os.environ.update(with_profile())
     try:
-        with _interruptible():
+        with Interruption() as interruption:
             if source == "live":
-                return Demo(console, plain, None).live(bundle)
+                return Demo(console, plain, None, interruption).live(bundle)
             clip = Path(source) if source else sample_clip()
             open_media(clip)
             os.environ.setdefault(
                 "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"
             )  # a clip is nobody else's business
-            return Demo(console, plain, clip).play(bundle, speed)
+            return Demo(console, plain, clip, interruption).play(bundle, speed)
     except KeyboardInterrupt:
         console.print("interrupted", highlight=False)
         return INTERRUPTED
@@ -102,26 +102,45 @@ def sample_clip() -> Path:
     return path
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """End as on Ctrl-C when asked to terminate, so that no process is left behind."""
+class Interruption:
+    """Ctrl-C and SIGTERM, noticed between two callbacks, so that no process is left behind.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    An exception raised at once would pass through rclpy's C++, which makes another error of it.
+    """
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    def __init__(self) -> None:
+        """Nothing is interrupted yet."""
+        self._is_asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        """Take the two signals."""
+        self._before = {n: signal.signal(n, self._ask) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._is_asked = True
+
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` when one of the signals came."""
+        if self._is_asked:
+            raise KeyboardInterrupt
 
 
 class Demo:
     """An ordinary subscriber of the emotion topics that shows and remembers what it hears."""
 
-    def __init__(self, console: Console, plain: bool | None, clip: Path | None) -> None:
+    def __init__(
+        self, console: Console, plain: bool | None, clip: Path | None, interruption: Interruption
+    ) -> None:
         """Prepare; nothing is started yet."""
         self._console = console
+        self._interruption = interruption
         self._plain = not console.is_terminal if plain is None else plain
         self._clip = clip
         self._truth = load_truth(clip) if clip else ()
@@ -197,8 +216,13 @@ class Demo:
         executor.add_node(self._node)
         title = f"emollama_ros  {self._clip.name if self._clip else 'live'}"
         self._view = PlainView(self._console) if self._plain else LiveView(self._console, title)
+
+        def spin() -> None:
+            executor.spin_once(timeout_sec=0.1)
+            self._interruption.check()
+
         try:
-            yield lambda: executor.spin_once(timeout_sec=0.1)
+            yield spin
         finally:
             self._view.close()
             executor.shutdown()

@@ -110,6 +110,17 @@ def test_interrupted_it_leaves_no_process_behind(clip, ros_environment, number):
             __import__("os").kill(pid, 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_callback_waits_for_its_end(number):
+    before = signal.getsignal(number)
+    with demo.Interruption() as interruption:
+        interruption.check()
+        signal.raise_signal(number)  # as inside a callback: nothing may be raised through rclpy's C++
+        with pytest.raises(KeyboardInterrupt):
+            interruption.check()
+    assert signal.getsignal(number) is before
+
+
 def test_plain_lines():
     console = Console(file=io.StringIO(), width=40)
     view = PlainView(console)
