@@ -45,7 +45,7 @@ _SYNONYMS: Mapping[str, str] = {
     "disgusted": "disgusted",
     "boredom": "bored",
     "bored": "bored",
-    "calm": "neutral",
+    "calm": "calm",
     "contempt": "contempt",
 }
 

@@ -12,7 +12,8 @@ import typer
 from emollama_ros.errors import InputError
 from emollama_ros.estimate import Modality
 from emollama_ros.labels import DEFAULT_LABELS
-from training.mmeverse.sources import SOURCES, read_source
+from training.mmeverse.clips import read_clips
+from training.mmeverse.sources import SOURCES
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
@@ -26,12 +27,12 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 @app.command()
 def pack(root: Root, out: Packs, source: Annotated[list[str] | None, typer.Option()] = None) -> None:
     """Decode sources once, into one file each."""
-    from training.clip_packs import decode, known_labels
+    from training.clip_packs import decode
     from training.clip_packs import pack as write
 
     out.mkdir(parents=True, exist_ok=True)
     for name in source or TRAINING_SOURCES:
-        clips = known_labels(read_source(name, root))
+        clips = read_clips(name, root)
         write((decode(clip) for clip in clips), out / f"{name}.safetensors")
         typer.echo(f"{name}: {len(clips)} clips")
 
@@ -89,7 +90,7 @@ def fit(
     from training.recipe import HeldOut, fit_everything
 
     clips = [clip for path in sorted(packs.glob("*.safetensors")) for clip in unpack(path)]
-    fit_everything(clips, read_source("goemotions", root), HeldOut(**np.load(held_out)), out, device)
+    fit_everything(clips, read_clips("goemotions", root), HeldOut(**np.load(held_out)), out, device)
 
 
 @app.command()
@@ -102,7 +103,7 @@ def evaluate(
     """Run a bundle, exactly as the robot does, over a source it was not trained on."""
     from training.evaluation.clips import evaluate_bundle
 
-    result = evaluate_bundle(read_source(source, root), bundle)
+    result = evaluate_bundle(read_clips(source, root), bundle)
     text = json.dumps(
         {"source": source, "bundle": result.bundle, "scores": result.scores.to_json()}, indent=1
     )
@@ -116,7 +117,7 @@ def evaluate_text(root: Root) -> None:
     """Score the words' view of the default bundle on GoEmotions dev, single-label sentences."""
     from training.evaluation.clips import evaluate_bundle
 
-    dev = [s for s in read_source("goemotions", root) if s.id.startswith("dev/")]
+    dev = [s for s in read_clips("goemotions", root) if s.id.startswith("dev/")]
     assert all(s.modalities == Modality.TEXT and s.label in DEFAULT_LABELS for s in dev)
     typer.echo(json.dumps(evaluate_bundle(dev, None).scores.to_json(), indent=1))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,8 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from emollama_ros.estimate import Modality
-from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.preprocess.image import to_model_frame
-from training.mmeverse.schema import Clip
+from training.mmeverse.clips import Clip
 
 RATE = 16_000
 FRAME_HZ = 4.0
@@ -107,11 +106,6 @@ def _read(entry: dict, jpeg: io.BytesIO, flac: io.BytesIO) -> RawClip:
         samples = soundfile.read(io.BytesIO(flac.read(entry["flac"])), dtype="float32")[0]
     frames = np.stack(pictures) if pictures else np.zeros((0, 224, 224, 3), np.uint8)
     return RawClip(entry["name"], entry["person"], entry["label"], samples, frames)
-
-
-def known_labels(clips: Sequence[Clip]) -> list[Clip]:
-    """Leave out clips whose label the default label set does not have."""
-    return [clip for clip in clips if clip.label in DEFAULT_LABELS]
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -26,7 +26,7 @@ from training.calibration import FUSION_WEIGHT, log_softmax, pooled, temperature
 from training.clip_packs import RawClip
 from training.evaluation.metrics import LabelScores, score_labels
 from training.features import FeatureSet, TorchEncoders, extract, with_vision
-from training.mmeverse.schema import Clip
+from training.mmeverse.clips import Clip
 from training.networks.efficientnet import EfficientNetLite0, load_imagenet
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2, read_efficientnet

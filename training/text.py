@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.preprocess.text import hash_ngrams
-from training.mmeverse.schema import Clip
+from training.mmeverse.clips import Clip
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from emollama_ros.perception import Perception
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
 from training.clip_packs import FRAME_HZ, RATE, RawClip, decode
 from training.evaluation.metrics import LabelScores, score_labels
-from training.mmeverse.schema import Clip
+from training.mmeverse.clips import Clip
 
 
 @dataclass(frozen=True)

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
-from training.mmeverse.schema import Clip
+from emollama_ros.errors import InputError
 from training.mmeverse.sources import emodb, faces_muxspace, goemotions, javanese_av, ravdess
+from training.mmeverse.sources.base import Found, Item, Reject, Source, without_repeats
 
-#: Name of each source -> function from the folder as distributed to its clips.
-SOURCES: dict[str, Callable[[Path], list[Clip]]] = {
-    "javanese_av": javanese_av.read,
-    "emodb": emodb.read,
-    "faces_muxspace": faces_muxspace.read,
-    "goemotions": goemotions.read,
-    "ravdess_16k": ravdess.read,
+__all__ = ["SOURCES", "Found", "Item", "Reject", "Source", "read_items", "source_named"]
+
+#: Every source, by name.
+SOURCES: dict[str, Source] = {
+    module.SOURCE.name: module.SOURCE
+    for module in (
+        javanese_av,
+        emodb,
+        faces_muxspace,
+        goemotions,
+        ravdess,
+    )
 }
 
 
-def read_source(name: str, root: Path) -> list[Clip]:
-    """Read a source from ``root / name``.
+def source_named(name: str) -> Source:
+    """Return a source.
 
     Raises:
-        KeyError: No reader of that name; the message lists what is available.
-        FileNotFoundError: The folder is not there.
+        InputError: There is none of that name; the message lists what is available.
     """
     if name not in SOURCES:
-        raise KeyError(f"no source named {name!r}; available: {', '.join(SOURCES)}")
-    folder = root / name
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder; put the data of {name} there")
-    return SOURCES[name](folder)
+        raise InputError(f"no source named {name!r}; available: {', '.join(SOURCES)}")
+    return SOURCES[name]
+
+
+def read_items(name: str, root: Path) -> Iterator[Item]:
+    """Read a source from the folder as it was distributed: records, and what could not become one.
+
+    Raises:
+        InputError: No such source or folder, or a table of it is missing; shows the layout that is expected.
+    """
+    source = source_named(name)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; put {source.title} there:\n{source.layout}")
+    try:
+        yield from without_repeats(source.read(root))
+    except InputError as error:
+        raise InputError(f"{error}\n{source.title} is expected so:\n{source.layout}") from None

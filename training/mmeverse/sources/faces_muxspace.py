@@ -1,25 +1,47 @@
-"""Muxspace faces: photographs with noisy labels (github muxspace/facial_expressions, Apache-2.0)."""
+"""Muxspace faces: photographs with noisy labels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from emollama_ros.estimate import Modality
-from emollama_ros.labels import canonical
-from training.mmeverse.schema import Clip
-from training.mmeverse.sources.labels_csv import rows
+from training.mmeverse.label_sets import LABEL_SPACES
+from training.mmeverse.schema import Media, Record, Task
+from training.mmeverse.sources.base import Item, Row, Source, one_of, read_table, records
+
+NAME = "faces_muxspace"
 
 
-def read(folder: Path) -> list[Clip]:
-    """Read ``labels.csv`` (path, person_guess, emotion) and the photographs beside it."""
-    return [
-        Clip(
-            id=Path(row["path"]).stem,
-            source="faces_muxspace",
-            person=f"faces_muxspace:{row['person_guess']}",
-            label=canonical(row["emotion"]),
-            modalities=Modality.VIDEO,
-            path=folder / row["path"],
-        )
-        for row in rows(folder)
-    ]
+def read(root: Path) -> Iterator[Item]:
+    """Read ``labels.csv``; the photographs lie beside it."""
+    return records(read_table(root, "labels.csv", ("path", "person_guess", "emotion")), _records)
+
+
+def _records(row: Row) -> Iterator[Record]:
+    path = row.filled("path")
+    yield Record(
+        id=Path(path).stem,
+        source=NAME,
+        split="train",
+        person=f"{NAME}:{row.filled('person_guess')}",
+        media=Media(image=path),
+        task=Task.EMOTION,
+        label_space=LABEL_SPACES[NAME],
+        label=one_of(row.filled("emotion"), LABEL_SPACES[NAME]),
+    )
+
+
+LAYOUT = """\
+labels.csv        path,person_guess,emotion
+images/*.jpg      the photographs, as `path` names them"""
+
+SOURCE = Source(
+    name=NAME,
+    title="Facial expressions (muxspace)",
+    homepage="https://github.com/muxspace/facial_expressions",
+    licence="Apache-2.0 (repository); show and ship no photograph",
+    citation="muxspace, facial_expressions (GitHub)",
+    layout=LAYOUT,
+    read=read,
+    has_splits=False,
+)

@@ -1,0 +1,78 @@
+"""Clips as perception is trained on them: one person, one of the default labels, media that can be opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from emollama_ros.errors import InputError
+from emollama_ros.estimate import Modality
+from training.mmeverse.label_sets import to_default
+from training.mmeverse.schema import Record, Task
+from training.mmeverse.sources import Reject, read_items, source_named
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One labelled item.
+
+    Attributes:
+        id: Unique within the source.
+        source: Name of the source, for example ``javanese_av``.
+        person: Who is seen or heard, unique across sources (``source:name``); splits are by person.
+        label: One of the default labels.
+        modalities: What the item holds.
+        path: Media file, or ``None`` for a sentence.
+        text: Transcript; empty where the words carry no label.
+    """
+
+    id: str
+    source: str
+    person: str
+    label: str
+    modalities: Modality
+    path: Path | None = None
+    text: str = ""
+
+
+def read_clips(name: str, root: Path) -> list[Clip]:
+    """Read the clips of ``root / name`` whose emotion has a counterpart among the default labels.
+
+    Raises:
+        InputError: No such source or folder, or any part of it is damaged: what trains has to be whole.
+    """
+    is_acted = source_named(name).is_acted
+    clips = []
+    for item in read_items(name, root / name):
+        if isinstance(item, Reject):
+            raise InputError(f"{root / name}: {item.where}: {item.reason}")
+        if clip := clip_of(item.record, root / name, with_words=not is_acted):
+            clips.append(clip)
+    return clips
+
+
+def clip_of(record: Record, folder: Path, *, with_words: bool) -> Clip | None:
+    """The clip of an emotion record; None where it has none of the default labels."""
+    label = to_default(record.label) if record.task is Task.EMOTION and record.label else None
+    if label is None:
+        return None
+    media = record.media
+    path = media.video or media.audio or media.image
+    return Clip(
+        id=record.id,
+        source=record.source,
+        person=record.person or f"{record.source}:{record.id}",
+        label=label,
+        modalities=_modalities(record, with_words and path is None),
+        path=folder / path if path else None,
+        text=record.transcript if with_words else "",
+    )
+
+
+def _modalities(record: Record, is_text: bool) -> Modality:
+    media, held = record.media, Modality.TEXT if is_text else Modality.NONE
+    if media.video or media.image:
+        held |= Modality.VIDEO
+    if media.video or media.audio:
+        held |= Modality.AUDIO
+    return held
