@@ -53,6 +53,7 @@ class Source:
         citation: Authors, year, venue.
         layout: The folder as distributed, a line a file; shown when it does not look so.
         read: From that folder to records and rejects, in an order that does not change.
+        notes: What a user of it should know: which labels and splits are taken, what is left out and why.
         is_evaluation_only: Nothing may be trained on it.
         is_acted: The same sentences are said under every label, so that the words tell nothing.
         has_splits: The authors say which clips train and which test; where not, `prepare` splits by person.
@@ -65,6 +66,7 @@ class Source:
     citation: str
     layout: str
     read: Reader
+    notes: str = ""
     is_evaluation_only: bool = False
     is_acted: bool = False
     has_splits: bool = True
