@@ -1,8 +1,8 @@
 """What an agent of the annotation pipeline is: it looks at one clip and adds what it found.
 
 The roles, in the order they work: ``transcript``, ``face`` (peak frame and action units), ``audio`` and
-``visual`` (what speaks for the label, in words), ``fusion`` (why, in words). An agent may be a model behind an
-endpoint, or measurements and a grammar on this machine; the pipeline does not know which.
+``visual`` (what speaks for the label, in words), ``fusion`` (why, in words). An agent may be a model behind
+an endpoint, or measurements and a grammar on this machine; the pipeline does not know which.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROLES: tuple[Role, ...] = ("transcript", "face", "audio", "visual", "fusion")
 
 
 class AgentError(EmollamaError):
-    """An agent could not do its part for this clip; the text says why and becomes the reason in the rejects."""
+    """An agent could not do its part for this clip; the text becomes the reason in the rejects."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Agent(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything else its answer depends on (temperature, thresholds); plain data, part of the cache key."""
+        """Everything else its answer depends on (temperature, thresholds), as plain data."""
 
     def annotate(self, request: Request) -> Finding:
         """Look at the clip.
