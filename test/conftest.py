@@ -6,11 +6,12 @@ import ctypes
 import fcntl
 import importlib.util
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -117,3 +118,38 @@ def ros_context() -> Iterator[None]:
     rclpy.init()
     yield
     rclpy.try_shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium, driven by selenium."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium (make test installs it)")
+    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    if missing := [name for name, path in programs.items() if path is None]:
+        pytest.skip(f"needs {missing[0]}: apt install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs["chromium"]
+    profile = tmp_path_factory.mktemp("chromium")
+    for switch in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--autoplay-policy=no-user-gesture-required", "--window-size=1280,900", f"--user-data-dir={profile}",
+    ):  # fmt: skip
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=programs["chromedriver"])
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(browser_session: Any) -> Iterator[Any]:
+    """A headless Chromium with an empty page; a test fails that leaves errors in its console."""
+    browser_session.get("about:blank")
+    browser_session.delete_all_cookies()
+    browser_session.get_log("browser")
+    yield browser_session
+    errors = [entry for entry in browser_session.get_log("browser") if entry["level"] == "SEVERE"]
+    browser_session.get("about:blank")
+    assert not errors, errors
