@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from emollama_ros.errors import InputError
-from training.mmeverse.schema import Record, explain
+from training.mmeverse.schema import Record, Split, explain
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,15 @@ class Row:
 
 
 def read_table(
-    root: Path, file: str, columns: Sequence[str], *, delimiter: str = ",", encoding: str = "utf-8-sig"
+    root: Path,
+    file: str,
+    columns: Sequence[str],
+    *,
+    delimiter: str = ",",
+    encoding: str = "utf-8-sig",
+    has_header: bool = True,
 ) -> Iterator[Row | Reject]:
-    """Read a table with a header line; a row with too few or too many cells is rejected and the rest goes on.
+    """Read a table; a row with too few or too many cells is rejected and the rest goes on.
 
     Args:
         root: Folder of the source.
@@ -124,13 +130,14 @@ def read_table(
         columns: Columns that have to be there; others are passed on too.
         delimiter: Between cells.
         encoding: Of the file; undecodable bytes spoil their own row only.
+        has_header: Its first line names the columns; where not, ``columns`` are all of them, in order.
 
     Raises:
         InputError: The table is not there, or lacks a column.
     """
     with open_text(root, file, encoding) as stream:
         reader = csv.reader(stream, delimiter=delimiter)
-        header = [name.strip() for name in next(reader, [])]
+        header = [name.strip() for name in next(reader, [])] if has_header else list(columns)
         if missing := [name for name in columns if name not in header]:
             raise InputError(f"{root / file}:1: no column {missing[0]!r}; the columns are {header}")
         before = reader.line_num
@@ -209,6 +216,35 @@ def one_of(word: str, known: Sequence[str], what: str = "label") -> str:
         if member.lower() == word.strip().lower():
             return member
     raise UnusableError(f"unknown {what} {word!r}; known: {', '.join(known)}")
+
+
+#: What the sources call their splits.
+_SPLITS: Mapping[str, Split] = {
+    "train": "train", "trn": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "tst": "test",
+}  # fmt: skip
+
+
+def split_named(word: str) -> Split:
+    """Return the split that a source calls so, whatever the case.
+
+    Raises:
+        UnusableError: No source calls one so; the text lists what is known.
+    """
+    return _SPLITS[one_of(word, tuple(_SPLITS), "split")]
+
+
+def first_present(root: Path, names: Sequence[str]) -> str:
+    """Return the first of these files or folders that is there, for what is distributed in several ways.
+
+    Raises:
+        InputError: None is; names them all.
+    """
+    for name in names:
+        if (root / name).exists():
+            return name
+    raise InputError(f"{root}: there is no {' and no '.join(names)}")
 
 
 def without_repeats(items: Iterable[Item]) -> Iterator[Item]:
