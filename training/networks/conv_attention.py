@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Branch = Literal["attention", "conv"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class ConvAttentionConfig:
         output: Width of a fused token.
         blocks: Residual convolution blocks.
         dropout: Dropout of the projections.
+        branches: Which of the two views are taken; both is the released model, one is for ablations.
     """
 
     inputs: tuple[int, ...] = (1280, 1408, 1408)
@@ -34,6 +39,7 @@ class ConvAttentionConfig:
     output: int = 256
     blocks: int = 4
     dropout: float = 0.1
+    branches: tuple[Branch, ...] = ("attention", "conv")
 
 
 def _projection(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
@@ -80,10 +86,12 @@ class ConvAttention(nn.Module):
         self.feats_prep = nn.ModuleList(
             _projection(size, config.hidden, width, config.dropout) for size in config.inputs
         )
-        self.attention_mlp = _projection(streams * width, config.hidden, width, config.dropout)
-        self.fc_att = nn.Linear(width, streams)
-        self.conv_entry = nn.Conv1d(streams * width, width, 1)
-        self.conv_module = _ConvModule(width, config.blocks)
+        if "attention" in config.branches:
+            self.attention_mlp = _projection(streams * width, config.hidden, width, config.dropout)
+            self.fc_att = nn.Linear(width, streams)
+        if "conv" in config.branches:
+            self.conv_entry = nn.Conv1d(streams * width, width, 1)
+            self.conv_module = _ConvModule(width, config.blocks)
         self.fc_final = nn.Linear(width, config.output)
 
     def project(self, streams: Sequence[Tensor]) -> list[Tensor]:
@@ -93,10 +101,17 @@ class ConvAttention(nn.Module):
     def fuse(self, projected: Sequence[Tensor]) -> Tensor:
         """Fuse projected streams, each (B, T, width), into (B, T, output)."""
         joined = torch.cat(list(projected), dim=-1)
+        views = {"attention": self._attend, "conv": self._convolve}
+        return self.fc_final(
+            reduce(torch.add, [views[branch](projected, joined) for branch in self.config.branches])
+        )
+
+    def _attend(self, projected: Sequence[Tensor], joined: Tensor) -> Tensor:
         weights = self.fc_att(self.attention_mlp(joined)).unsqueeze(-1)
-        attended = (torch.stack(list(projected), dim=-1) @ weights).squeeze(-1)
-        convolved = self.conv_module(self.conv_entry(joined.transpose(1, 2))).transpose(1, 2)
-        return self.fc_final(attended + convolved)
+        return (torch.stack(list(projected), dim=-1) @ weights).squeeze(-1)
+
+    def _convolve(self, projected: Sequence[Tensor], joined: Tensor) -> Tensor:
+        return self.conv_module(self.conv_entry(joined.transpose(1, 2))).transpose(1, 2)
 
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
         """Fuse streams, each (B, T, d_i) in the order of ``config.inputs``, into (B, T, output)."""
