@@ -6,7 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emollama_ros.errors import InputError
-from training.mmeverse.sources import emodb, faces_muxspace, goemotions, javanese_av, ravdess
+from training.mmeverse.sources import (
+    bold,
+    ch_sims,
+    ch_sims_v2,
+    cmu_mosei,
+    cmu_mosi,
+    emodb,
+    faces_muxspace,
+    goemotions,
+    iemocap,
+    javanese_av,
+    mc_eiu,
+    meld,
+    ravdess,
+)
 from training.mmeverse.sources.base import Found, Item, Reject, Source, without_repeats
 
 __all__ = ["SOURCES", "Found", "Item", "Reject", "Source", "read_items", "source_named"]
@@ -20,6 +34,14 @@ SOURCES: dict[str, Source] = {
         faces_muxspace,
         goemotions,
         ravdess,
+        iemocap,
+        meld,
+        cmu_mosi,
+        cmu_mosei,
+        ch_sims,
+        ch_sims_v2,
+        mc_eiu,
+        bold,
     )
 }
 
