@@ -1,12 +1,12 @@
 """Emotion-LLaMAv2 (Peng et al., arXiv 2601.16449): features to soft tokens to a LLaMA that says what and why.
 
-Features of frozen encoders go two ways. Conv-Attention fuses them, and a head on the fused sequence gives label
-scores, valence and arousal at once: the fast path, which is ours. The fused sequence and the three streams, each
-through one linear adapter, become soft tokens in the prompt of the language model: [fusion | image | video |
-audio], in the released order, under the released names of the weights.
+Features of frozen encoders go two ways. Conv-Attention fuses them, and a head on the fused sequence gives
+label scores, valence and arousal at once: the fast path, which is ours. The fused sequence and the three
+streams, each through one linear adapter, become soft tokens in the prompt of the language model: [fusion |
+image | video | audio], in the released order, under the released names of the weights.
 
-Unlike the released code, a missing modality is masked: its tokens get no attention and take no positions, so that
-the prompt is the same as one without them.
+Unlike the released code, a missing modality is masked: its tokens get no attention and take no positions, so
+that the prompt is the same as one without them.
 """
 
 from __future__ import annotations
@@ -191,8 +191,8 @@ class EmotionLlama(nn.Module):
             soft: The soft tokens.
 
         Returns:
-            ``inputs_embeds``, ``attention_mask`` and ``position_ids`` for the language model. Masked tokens take
-            no positions, so that a prompt with a masked stream is the same as one without it.
+            ``inputs_embeds``, ``attention_mask`` and ``position_ids`` for the language model. Masked tokens
+            take no positions, so that a prompt with a masked stream is the same as one without it.
         """
         assert self.llama_model is not None
         is_soft = ids == SOFT

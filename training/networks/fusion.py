@@ -21,7 +21,7 @@ class FusionConfig:
     Attributes:
         kind: ``conv_attention`` is the released model's; ``attention`` and ``conv`` are one branch of it;
             ``qformer`` asks the streams with learned queries, as AffectGPT does (arXiv 2501.16566); ``none``
-            gives the mean of the projected streams to the perception head, and no tokens to the language model.
+            gives the streams' mean to the perception head, and no tokens to the language model.
         sizes: Sizes of Conv-Attention; of the others as far as they have them.
         tokens: Length of every stream and of the fused sequence.
         layers: Of the Q-Former.
