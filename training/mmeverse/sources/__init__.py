@@ -8,17 +8,24 @@ from pathlib import Path
 from emollama_ros.errors import InputError
 from training.mmeverse.sources import (
     bold,
+    caer,
     ch_sims,
     ch_sims_v2,
     cmu_mosei,
     cmu_mosi,
+    dfew,
+    e3,
     emodb,
     faces_muxspace,
     goemotions,
     iemocap,
     javanese_av,
+    mafw,
     mc_eiu,
     meld,
+    mer2023,
+    mer2024,
+    ov_merd_plus,
     ravdess,
 )
 from training.mmeverse.sources.base import Found, Item, Reject, Source, without_repeats
@@ -42,6 +49,13 @@ SOURCES: dict[str, Source] = {
         ch_sims_v2,
         mc_eiu,
         bold,
+        mer2023,
+        mer2024,
+        ov_merd_plus,
+        caer,
+        dfew,
+        mafw,
+        e3,
     )
 }
 
