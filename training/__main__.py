@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
-from emollama_ros.errors import InputError
-from emollama_ros.estimate import Modality
-from emollama_ros.labels import DEFAULT_LABELS
+from training.evaluation.cli import register as register_evaluation
 from training.mmeverse.clips import read_clips
-from training.mmeverse.sources import SOURCES
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
@@ -93,50 +89,7 @@ def fit(
     fit_everything(clips, read_clips("goemotions", root), HeldOut(**np.load(held_out)), out, device)
 
 
-@app.command()
-def evaluate(
-    root: Root,
-    source: Annotated[str, typer.Option(help=f"One of: {', '.join(SOURCES)}.")],
-    bundle: Annotated[Path | None, typer.Option(help="Bundle; the default one if left out.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Report to write.")] = None,
-) -> None:
-    """Run a bundle, exactly as the robot does, over a source it was not trained on."""
-    from training.evaluation.clips import evaluate_bundle
-
-    result = evaluate_bundle(read_clips(source, root), bundle)
-    text = json.dumps(
-        {"source": source, "bundle": result.bundle, "scores": result.scores.to_json()}, indent=1
-    )
-    if out:
-        out.write_text(text + "\n")
-    typer.echo(text)
-
-
-@app.command("evaluate-text")
-def evaluate_text(root: Root) -> None:
-    """Score the words' view of the default bundle on GoEmotions dev, single-label sentences."""
-    from training.evaluation.clips import evaluate_bundle
-
-    dev = [s for s in read_clips("goemotions", root) if s.id.startswith("dev/")]
-    assert all(s.modalities == Modality.TEXT and s.label in DEFAULT_LABELS for s in dev)
-    typer.echo(json.dumps(evaluate_bundle(dev, None).scores.to_json(), indent=1))
-
-
-@app.command()
-def score(
-    cases: Annotated[Path, typer.Argument(help="JSON with true and predicted labels, by clip.")],
-    tables: Annotated[Path, typer.Option(help="Folder of format.csv, synonym.xlsx and wheel1-5.xlsx.")],
-) -> None:
-    """Score anyone's predictions as MER-UniBench does: hit rate and open-vocabulary sets over five wheels."""
-    from training.evaluation.mer_unibench import read_cases, score_cases
-    from training.evaluation.wheels import read_grouping
-
-    try:
-        result = score_cases(read_grouping(tables), read_cases(cases))
-    except InputError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-    typer.echo(json.dumps(result, indent=1))
+register_evaluation(app)
 
 
 if __name__ == "__main__":

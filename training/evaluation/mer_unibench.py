@@ -76,6 +76,21 @@ class SetScores:
         return 2 * self.precision * self.recall / ((self.precision + self.recall) or 1.0)
 
 
+@dataclass(frozen=True)
+class ByClip:
+    """Scores before any mean is taken; all (clips, wheels).
+
+    Attributes:
+        kept: Whether the wheel has a sector for the clip's truth.
+        first: Hits, or precision.
+        second: Hits over answered sectors that some clip's label has, or recall.
+    """
+
+    kept: NDArray[np.bool_]
+    first: NDArray[Any]
+    second: NDArray[Any]
+
+
 _Kind = TypeVar("_Kind", HitRate, SetScores)
 
 
@@ -105,12 +120,17 @@ def hit_rate(grouping: Grouping, truth: Sequence[str], answered: Sectors) -> dic
         truth: True label of each clip.
         answered: What `group` gives for the answers.
     """
+    return _means(HitRate, grouping, hits_by_clip(grouping, truth, answered))
+
+
+def hits_by_clip(grouping: Grouping, truth: Sequence[str], answered: Sectors) -> ByClip:
+    """What `hit_rate` takes the means of: hits, and hits over answered sectors, by clip and wheel."""
     row = {label: i for i, label in enumerate(dict.fromkeys(truth))}
     expected = group(grouping, row)[[row[label] for label in truth]]
     hits = _ONES[expected & answered]
     written = [grouping.codes.get(label, 0) for label in row]
     candidates = np.bitwise_or.reduce(_unpack(grouping, np.array(written, np.uint64)), axis=0)
-    return _means(HitRate, grouping, expected, hits, _share(hits, _ONES[answered & candidates]))
+    return ByClip(expected != 0, hits, _share(hits, _ONES[answered & candidates]))
 
 
 def open_vocabulary(grouping: Grouping, truth: Sequence[Answer], answered: Sectors) -> dict[str, SetScores]:
@@ -121,10 +141,14 @@ def open_vocabulary(grouping: Grouping, truth: Sequence[Answer], answered: Secto
         truth: True labels of each clip.
         answered: What `group` gives for the answers. An empty answer has precision and recall 0.
     """
+    return _means(SetScores, grouping, sets_by_clip(grouping, truth, answered))
+
+
+def sets_by_clip(grouping: Grouping, truth: Sequence[Answer], answered: Sectors) -> ByClip:
+    """What `open_vocabulary` takes the means of: precision and recall of each clip on each wheel."""
     expected = group(grouping, truth)
     common = _ONES[expected & answered]
-    precision, recall = _share(common, _ONES[answered]), _share(common, _ONES[expected])
-    return _means(SetScores, grouping, expected, precision, recall)
+    return ByClip(expected != 0, _share(common, _ONES[answered]), _share(common, _ONES[expected]))
 
 
 def read_cases(path: Path) -> dict[str, dict[str, Answer]]:
@@ -193,11 +217,8 @@ def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.floa
     return np.where(whole > 0, part / np.maximum(whole, 1), 0.0)
 
 
-def _means(
-    kind: type[_Kind], grouping: Grouping, expected: Sectors, first: NDArray[Any], second: NDArray[Any]
-) -> dict[str, _Kind]:
-    kept = expected != 0
-    columns = zip(grouping.wheels, kept.T, first.T, second.T, strict=True)
+def _means(kind: type[_Kind], grouping: Grouping, clips: ByClip) -> dict[str, _Kind]:
+    columns = zip(grouping.wheels, clips.kept.T, clips.first.T, clips.second.T, strict=True)
     return {
         wheel: kind(_mean(a[keep]), _mean(b[keep]), int(keep.sum()), int((~keep).sum()))
         for wheel, keep, a, b in columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, recall_score
 
 from training.calibration import calibration_error
+
+Floats = NDArray[np.float64]
+
+#: Draws of a bootstrap.
+DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,84 @@ def bootstrap_over_persons(
     truth: NDArray[np.int64],
     chosen: NDArray[np.int64],
     persons: Sequence[str],
-    draws: int = 2000,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> tuple[float, float]:
     """95 % interval of the UAR, drawing people with replacement, not clips: clips of one person are alike."""
-    rng = np.random.default_rng(seed)
-    owner = np.array(persons)
-    rows = [np.flatnonzero(owner == person) for person in np.unique(owner)]
-    drawn = (np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))]) for _ in range(draws))
-    low, high = np.percentile([_uar(truth[index], chosen[index]) for index in drawn], [2.5, 97.5])
+    size = int(max(truth.max(), chosen.max())) + 1
+    parts = confusion_parts(truth, chosen, size)
+    low, high = bootstrap(parts, persons, lambda sums: _confusions(sums, size)["uar"], draws, seed)
     return float(low), float(high)
+
+
+def bootstrap(
+    parts: NDArray[Any],
+    owners: Sequence[str],
+    statistic: Callable[[Floats], Floats],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Floats:
+    """95 % percentile interval of a statistic of sums, drawing owners with replacement (Efron 1979).
+
+    Every score here is a function of sums over clips (of a confusion matrix, of hits and clips kept, ...), so
+    that a draw is a weighted sum over owners and no score has to be worked out clip by clip again.
+
+    Args:
+        parts: (N, k), what each clip adds to the sums.
+        owners: Whom or what to draw, for each clip: its person, or the clip itself.
+        statistic: From sums (draws, k) to values (draws,); NaN where a draw has no value.
+        draws: How many.
+        seed: Of the random draws.
+
+    Returns:
+        (2,): low and high; NaN where no draw has a value.
+    """
+    sums, counts = np.unique(_sums_by_owner(parts, owners), axis=0, return_counts=True)
+    owned = int(counts.sum())
+    drawn = np.random.default_rng(seed).multinomial(owned, counts / owned, size=draws)
+    values = statistic(drawn.astype(np.float64) @ sums)
+    values = values[np.isfinite(values)]
+    return np.percentile(values, [2.5, 97.5]) if len(values) else np.full(2, np.nan)
+
+
+def confusion_parts(truth: NDArray[np.int64], chosen: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Each clip's own confusion matrix (N, size * size): one 1, in the row of its true label."""
+    parts = np.zeros((len(truth), size * size), np.int64)
+    parts[np.arange(len(truth)), truth * size + chosen] = 1
+    return parts
+
+
+def confusion_scores(confusion: NDArray[Any]) -> dict[str, Floats]:
+    """Scores of confusion matrices (..., labels, labels), rows are true labels; each of shape (...).
+
+    Returns:
+        ``uar``: mean of the recalls, over labels that are true of a clip. ``war``: share of clips told right,
+        the accuracy. ``waf``: F1 of the labels, weighted by how often each is true. ``macro_f1``: mean of the
+        F1, over labels that are true of a clip. All NaN without clips.
+    """
+    counts = np.asarray(confusion, np.float64)
+    right, true, told = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2)
+    occurs, n = true > 0, true.sum(-1)
+    recall = right / np.where(occurs, true, 1)
+    f1 = 2 * right / np.where(true + told > 0, true + told, 1)
+    with np.errstate(invalid="ignore"):
+        return {
+            "uar": recall.sum(-1) / occurs.sum(-1),
+            "war": right.sum(-1) / n,
+            "waf": (f1 * true).sum(-1) / n,
+            "macro_f1": (f1 * occurs).sum(-1) / occurs.sum(-1),
+        }
+
+
+def _confusions(sums: Floats, size: int) -> dict[str, Floats]:
+    return confusion_scores(sums.reshape(*sums.shape[:-1], size, size))
+
+
+def _sums_by_owner(parts: NDArray[Any], owners: Sequence[str]) -> Floats:
+    _, owner = np.unique(np.array(owners), return_inverse=True)
+    order = np.argsort(owner, kind="stable")
+    first = np.flatnonzero(np.diff(owner[order], prepend=-1))
+    return np.add.reduceat(np.asarray(parts, np.float64)[order], first, axis=0)
 
 
 def _uar(truth: NDArray[np.int64], chosen: NDArray[np.int64]) -> float:
