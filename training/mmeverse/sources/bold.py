@@ -59,7 +59,7 @@ def _records(split: Split, row: Row) -> Iterator[Record]:
 
 
 def _film(clip: PurePosixPath) -> str:
-    """The YouTube id of ``003/IzvOYVMltkI.mp4/0114.mp4``: a folder named like the film's file."""
+    """The YouTube id of ``003/<id>.mp4/0114.mp4``: a folder named like the film's file."""
     if len(clip.parts) < 2:
         raise UnusableError(f"column 'video': {str(clip)!r} is not <folder>/<film>.mp4/<clip>.mp4")
     return PurePosixPath(clip.parts[-2]).stem

@@ -36,12 +36,12 @@ _SCORED: Mapping[str, str] = {
 #: Frustration, fear, surprise, disgust, other, and no majority: IEMOCAP has them, no benchmark scores them.
 _NOT_SCORED = ("fru", "fea", "sur", "dis", "oth", "xxx")
 
-#: [6.2901 - 8.2357]   Ses01F_impro01_F000   neu   [2.5000, 2.5000, 2.5000]
+#: [12.5000 - 14.2500]   Ses01F_impro01_F000   neu   [2.5000, 3.0000, 3.5000]
 _TURN = re.compile(
     r"\[(?P<start>\S+) - (?P<end>\S+)\]\s+(?P<turn>\S+)\s+(?P<emotion>\S+)\s+"
     r"\[(?P<valence>[^,\s]+),\s*(?P<activation>[^,\s]+),\s*(?P<dominance>[^,\s]+)\]\s*"
 )
-#: Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.
+#: Ses01F_impro01_F000 [012.5000-014.2500]: Your ticket.
 _WORDS = re.compile(r"(?P<turn>\S+) \[[\d.]+-[\d.]+\]:\s*(?P<words>.*)")
 
 
