@@ -10,6 +10,7 @@ import typer
 
 from training.evaluation.cli import register as register_evaluation
 from training.mmeverse.clips import read_clips
+from training.mmeverse.instructions.cli import register as register_instructions
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
@@ -90,6 +91,7 @@ def fit(
 
 
 register_evaluation(app)
+register_instructions(app)
 
 
 if __name__ == "__main__":
