@@ -93,9 +93,9 @@ def test_iemocap_without_any_session_shows_the_layout(tmp_path):
 # MELD
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_meld_has_an_emotion_and_a_sentiment_a_line(nested, tmp_path):
-    records, told = read("meld", meld.build(tmp_path, nested=nested))
+@pytest.mark.parametrize("unpacked", [{}, {"nested": True}, {"flat": True}])
+def test_meld_has_an_emotion_and_a_sentiment_a_line(unpacked, tmp_path):
+    records, told = read("meld", meld.build(tmp_path, **unpacked))
     assert not told and not missing(tmp_path, records)
     for task, column in ((Task.EMOTION, 2), (Task.SENTIMENT, 3)):
         labels = Counter((r.split, r.label) for r in records if r.task is task)

@@ -40,15 +40,15 @@ LINES: Mapping[str, tuple[tuple[str, str, str, str, int, int], ...]] = {
 }
 
 
-def build(root: Path, *, nested: bool = False) -> Path:
-    """Write the three splits, all in one place or each archive in a folder of its own."""
+def build(root: Path, *, nested: bool = False, flat: bool = False) -> Path:
+    """Write the three splits: all in one place, each archive in a folder of its own, or clips right there."""
     for word, lines in LINES.items():
         folder = root / word if nested else root
         write_table(
             folder / f"{word}_sent_emo.csv", HEADER, [row(n, *line) for n, line in enumerate(lines, 1)]
         )
         for *_, dialogue, number in lines:
-            path = folder / CLIPS[word] / f"dia{dialogue}_utt{number}.mp4"
+            path = folder / (word if flat else CLIPS[word]) / f"dia{dialogue}_utt{number}.mp4"
             write_clip(path, f"{word}/{path.name}")
     return root
 

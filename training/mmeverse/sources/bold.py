@@ -88,7 +88,7 @@ videos/003/<film>.mp4/0114.mp4    the clips, as `video` names them"""
 SOURCE = Source(
     name=NAME,
     title="BoLD (Body Language Dataset)",
-    homepage="https://cydar.ist.psu.edu/emotionchallenge/index.php",
+    homepage="https://cydar.ist.psu.edu/emotionchallenge/dataset.php",
     licence="research use, on request; the scenes belong to their makers",
     citation="Luo et al., 2020, International Journal of Computer Vision 128",
     layout=LAYOUT,
