@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -110,7 +111,7 @@ def _records(
 ) -> Iterator[Record]:
     dialogue = f"dia_{_whole(row, 'Dia_No')}"
     line = f"{dialogue}_utt_{_whole(row, 'Utt_No')}"
-    common = {
+    common: dict[str, Any] = {
         "id": f"{line}_{half.suffix}",
         "source": NAME,
         "split": _split(published, row, dialogue, line),

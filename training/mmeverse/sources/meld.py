@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from training.mmeverse.label_sets import LABEL_SPACES
 from training.mmeverse.schema import Media, Record, Split, Task
@@ -65,7 +66,7 @@ def read(root: Path) -> Iterator[Item]:
 
 def _records(word: str, clips: str, row: Row) -> Iterator[Record]:
     dialogue, line = _number(row, "Dialogue_ID"), _number(row, "Utterance_ID")
-    common = {
+    common: dict[str, Any] = {
         "id": f"{word}_dia{dialogue}_utt{line}",
         "source": NAME,
         "split": _PARTS[word].split,
