@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from zipfile import ZipFile
 
 import pytest
 from native_layouts import wild
@@ -130,32 +131,24 @@ def test_mafw_without_a_list_is_an_error(which, tmp_path):
         read("mafw", tmp_path)
 
 
-def test_e3_has_a_record_for_each_emotion_of_each_person(tmp_path):
-    records, _ = read("e3", wild.build_e3(tmp_path))
+@pytest.mark.parametrize(("nested", "words"), [("", "subtext"), ("E3", "subtex")])
+def test_e3_has_a_record_for_each_emotion_of_each_person(nested, words, tmp_path):
+    records, told = read("e3", wild.build_e3(tmp_path, nested=nested, words=words))
+    assert not told and not missing(tmp_path, records)
     assert [r.label for r in records] == ["happy", "surprised", "disgusted", "shy", "sarcastic"]
     assert [r.split for r in records] == ["train", "train", "train", "validation", "test"]
     first = records[0]
     assert first.id == "12-1/the man in the black hat/0-0.2"
     assert (first.person, first.group) == ("e3:12-1/the man in the black hat", "e3:12")
-    assert (first.media.video, first.media.start_s, first.media.end_s) == ("E3/12/1.mp4", 0, 0.2)
-    assert [r.transcript for r in records] == ["Look, a cake! For me?"] * 2 + [""] * 3
-    assert (records[3].media.start_s, records[3].media.end_s) == (0, 0.3)
+    assert (first.media.start_s, first.media.end_s) == (0, 0.2)
+    assert [r.transcript for r in records] == ["Look, a cake!", "For me?", "", "", ""]
 
 
-def test_words_of_the_sheet_come_before_subtitles(tmp_path):
-    rows = [(*row, "so" if n == 0 else None) for n, row in enumerate(wild.E3)]
-    records, _ = read("e3", wild.build_e3(tmp_path, rows, (*wild.E3_HEADER, "Conversation")))
-    assert [r.transcript for r in records][:2] == ["so", "Look, a cake! For me?"]
-
-
-def test_e3_without_a_split_keeps_videos_whole_and_fills_all_three(tmp_path):
-    rows = [(video, part, "a man", "sad", 1, 0, 0.3, "") for video in range(30) for part in (1, 2)]
-    wild.write_sheet(tmp_path / "annotation/data2.xlsx", wild.E3_HEADER[:-1], rows)
-    records, told = read("e3", tmp_path)
-    assert len(records) == 60 and not told
-    assert len({(r.group, r.split) for r in records}) == 30
-    counts = Counter(r.split for r in records)
-    assert counts["train"] > 40 and set(counts) == {"train", "validation", "test"}
+def test_an_emotion_of_e3_without_a_time_is_that_of_the_whole_clip(tmp_path):
+    rows = [(12, 1, "a  man", "sad", 1, None, None, "", "test")]
+    ((record,), _) = read("e3", wild.build_e3(tmp_path, rows))
+    assert (record.id, record.media.start_s, record.media.end_s) == ("12-1/a man/-", None, None)
+    assert record.transcript == "Look, a cake! For me?"
 
 
 def test_damage_of_e3_is_told_with_its_row_and_the_rest_goes_on(tmp_path):
@@ -165,19 +158,21 @@ def test_damage_of_e3_is_told_with_its_row_and_the_rest_goes_on(tmp_path):
         (50, 3, "a man", "sad", 1, "soon", 0.3, "", "train"),
         (50, 4, "a man", "sad", 1, 0.3, 0.2, "", "train"),
         (50, 5, "a man", "sad", 1, 0, 0.3, "", "tune"),
+        (50, 5, "a man", "sad"),
         wild.E3[0],
         (None,) * 9,
         (50, 6, "a man", "sad", 1, 0, 0.3, "", "test"),
     ]
     records, told = read("e3", wild.build_e3(tmp_path, [*wild.E3, *bad]))
     assert len(records) == 6 and records[-1].id == "50-6/a man/0-0.3"
-    assert list(told) == [f"annotation/data2.xlsx:{row}" for row in range(7, 13)]
+    assert list(told) == [f"annotation/data2.xlsx:{row}" for row in range(7, 14)]
     said = (
         "unknown label 'bored'",
         "'person' is empty",
-        "'soon'",
+        "'soon' is not a number",
         "is not after",
-        "split 'tune'",
+        "unknown split 'tune'",
+        "'set' is empty",
         "duplicate id",
     )
     assert all(words in reason for words, reason in zip(said, told.values(), strict=True))
@@ -192,6 +187,17 @@ def test_a_sheet_that_is_missing_broken_or_without_a_column_is_an_error(tmp_path
         read("e3", tmp_path)
     wild.write_sheet(sheet, ("Vid", "sub_id", "emotion"), [])
     with pytest.raises(
-        InputError, match=r"data2.xlsx:1: no column 'person'; the columns are \['vid', 'sub_id'"
+        InputError, match=r"data2.xlsx:1: no column 'person'; the columns are \['Vid', 'sub_id'"
     ):
+        read("e3", tmp_path)
+
+
+def test_a_workbook_that_breaks_off_is_an_error_not_a_crash(tmp_path):
+    path = wild.build_e3(tmp_path) / "annotation/data2.xlsx"
+    with ZipFile(path) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with ZipFile(path, "w") as broken:
+        for name, data in parts.items():
+            broken.writestr(name, data[: len(data) // 2] if name.endswith("sheet1.xml") else data)
+    with pytest.raises(InputError, match="data2.xlsx: cannot be read as an xlsx workbook"):
         read("e3", tmp_path)

@@ -27,12 +27,12 @@ MAFW_COMPOUND: Mapping[str, tuple[tuple[str, str], ...]] = {
     "train": (("00025", "anger_disgust"), ("00027", "neutral"), ("00029", "sadness_anxiety")),
     "test": (("00030", "fear_surprise"), ("00031", "fear_sadness_anxiety")),
 }
-E3_HEADER = ("Vid", "sub_id", "person", "emotion", "degree", "start", "end", "reason", "set")
+E3_HEADER = ("Vid", "sub_id", "person", "emotion", "degree", "start_time", "end_time", "reason", "set")
 E3: tuple[tuple[object, ...], ...] = (
     (12, 1, "the man in the black hat", "happy", 2, 0, 0.2, "I gave him a cake", "train"),
-    (12, 1, "grandma", "surprised", 1, 0.1, 0.3, "I came early", "train"),
-    (12, 2, "grandma", "Disgust", 3, 0, 0.3, "I burnt the cake", "train"),
-    (40, 1, "the girl", "shy", 1, "0:00", "0:0.3", "I praised her", "val"),
+    (12, 1, "grandma", "surprised", 1, 0.2, 0.3, "I came early", "train"),
+    (12, 2, "grandma", "Disgusted", 3, 0, 0.3, "I burnt the cake", "train"),
+    (40, 1, "the  girl", "shy", 1, None, None, "I praised her", "val"),
     (41, 1, "my friend", "sarcastic", 1, 0, 0.3, "I was late", "test"),
 )
 
@@ -80,24 +80,33 @@ def mafw_list(root: Path, which: str, split: str) -> Path:
     return root / f"Train & Test Set/{which}/no_caption/set_1/{split}.txt"
 
 
-def build_e3(root: Path, rows: Iterable[Sequence[object]] = E3, header: Sequence[str] = E3_HEADER) -> Path:
-    """Write the sheet, the clips of its rows and the subtitles of the first."""
+def build_e3(
+    root: Path, rows: Iterable[Sequence[object]] = E3, nested: str = "", words: str = "subtext"
+) -> Path:
+    """Write the sheet, the clips of its rows and the subtitles of the first.
+
+    Args:
+        root: Where.
+        rows: Of the sheet.
+        nested: Folder within ``E3`` that holds those of the videos.
+        words: Folder of the subtitles.
+    """
     rows = list(rows)
-    write_sheet(root / "annotation/data2.xlsx", header, rows)
+    write_sheet(root / "annotation/data2.xlsx", E3_HEADER, rows)
     for video, part, *_ in rows:
         if video is not None:
-            write_clip(root / f"E3/{video}/{part}.mp4", f"{video}/{part}")
-    cue = [
+            write_clip(root / "E3" / nested / f"{video}/{part}.mp4", f"{video}/{part}")
+    cues = [
         "WEBVTT",
         "",
         "1",
-        "00:00.000 --> 00:01.000",
-        "Look, a cake!",
+        "00:00.000 --> 00:00.200",
+        "Look,",
+        "a cake!",
         "",
-        "00:01.000 --> 00:02.000",
-        "For me?",
+        "00:00:00.200 --> 00:00:01.000",
     ]
-    write_text(root / "subtex/12/1.vtt", cue)
+    write_text(root / words / "12/1.vtt", [*cues, "00:00:00.200 --> 00:00:01.000", "For me?"])
     return root
 
 

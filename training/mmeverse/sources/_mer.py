@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from training.mmeverse.label_sets import LABEL_SPACES
 from training.mmeverse.schema import Media, Record, Split, Task
@@ -38,7 +39,7 @@ class Subtitles:
     by_name: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     rejects: tuple[Reject, ...] = ()
 
-    def of(self, name: str) -> dict[str, str]:
+    def of(self, name: str) -> dict[str, Any]:
         """The fields ``transcript`` and ``language`` of a record; none where nothing is told."""
         text, language = self.by_name.get(name, ("", ""))
         return {"transcript": text, "language": language} if text else {}
