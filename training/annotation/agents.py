@@ -31,6 +31,18 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Both kinds together."""
+        return self.prompt_tokens + self.completion_tokens
+
 
 @dataclass(frozen=True)
 class Request:
@@ -55,11 +67,13 @@ class Finding:
         fields: By the names that `Record.provenance` uses (``clues.audio``, ``reasoning``, ...): the values.
         flags: What a person should look at, for example that the answer contradicts the label.
         usage: What it cost.
+        date: Day the answer was given, ISO 8601, where that may have been before now; None for today.
     """
 
     fields: Mapping[str, Any]
     flags: tuple[str, ...] = ()
     usage: Usage = field(default_factory=Usage)
+    date: str | None = None
 
 
 class Agent(Protocol):
