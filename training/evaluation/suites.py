@@ -261,7 +261,7 @@ _MMEVERSE = Suite(
 _OPEN_SUITE = Suite(
     "open",
     "Open sets",
-    "the sources' own papers (docs/datasets.md)",
+    "Sources and licences: docs/datasets.md",
     (
         BenchmarkSet("javanese_av", "Javanese AV", "javanese_av", Task.EMOTION, "javanese_av", _SINGLE, ()),
         BenchmarkSet("emodb", "Emo-DB", "emodb", Task.EMOTION, "emodb", _SINGLE, splits=()),
