@@ -96,17 +96,10 @@ def build_e3(
     for video, part, *_ in rows:
         if video is not None:
             write_clip(root / "E3" / nested / f"{video}/{part}.mp4", f"{video}/{part}")
-    cues = [
-        "WEBVTT",
-        "",
-        "1",
-        "00:00.000 --> 00:00.200",
-        "Look,",
-        "a cake!",
-        "",
-        "00:00:00.200 --> 00:00:01.000",
-    ]
-    write_text(root / words / "12/1.vtt", [*cues, "00:00:00.200 --> 00:00:01.000", "For me?"])
+    first = ("1", "00:00.000 --> 00:00.200", "Look,", "a cake!", "")
+    write_text(
+        root / words / "12/1.vtt", ["WEBVTT", "", *first, "2", "00:00:00.200 --> 00:00:01.000", "For me?"]
+    )
     return root
 
 
