@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from training.annotation.review.cli import register as register_review
 from training.evaluation.cli import register as register_evaluation
 from training.mmeverse.clips import read_clips
 from training.mmeverse.instructions.cli import register as register_instructions
@@ -91,6 +92,7 @@ def fit(
 
 
 register_evaluation(app)
+register_review(app)
 register_instructions(app)
 
 
