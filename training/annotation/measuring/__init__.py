@@ -1,0 +1,1 @@
+"""Agents that measure instead of asking: face, voice and words of a clip, on this machine alone."""
