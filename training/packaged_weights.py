@@ -11,11 +11,14 @@ import importlib.util
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from emollama_ros.errors import BundleError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -120,4 +123,6 @@ class _Reader:
 
 def read_efficientnet() -> dict[str, torch.Tensor]:
     """The ImageNet state dict of EfficientNet-lite0, classifier ``_fc`` included."""
+    import torch
+
     return torch.load(locate(EFFICIENTNET_LITE0), weights_only=True, map_location="cpu")
