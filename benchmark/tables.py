@@ -77,6 +77,9 @@ FACTS = (
         "engines.threads_2.audio_4s.torch_over_onnxruntime.p50",
     ),
     ("sound padded to 30 s over the window itself", "x", "engines.threads_2.padding_to_30s_costs_times"),
+    ("MER-UniBench scores: loop over words, over the scorer", "x", "scorer.ratio"),
+    ("MER-UniBench scores of 36,000 clips", "s", "scorer.scorer_s"),
+    ("36,000 predictions: read, checked, scored with intervals", "s", "scorer.predictions.total_s"),
 )
 
 
