@@ -8,8 +8,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from training.annotation.cli import register as register_annotation
 from training.annotation.review.cli import register as register_review
 from training.evaluation.cli import register as register_evaluation
+from training.mmeverse.cli import register as register_records
 from training.mmeverse.clips import read_clips
 from training.mmeverse.instructions.cli import register as register_instructions
 
@@ -91,8 +93,10 @@ def fit(
     fit_everything(clips, read_clips("goemotions", root), HeldOut(**np.load(held_out)), out, device)
 
 
+register_annotation(app)
 register_evaluation(app)
 register_review(app)
+register_records(app)
 register_instructions(app)
 
 

@@ -47,7 +47,7 @@ _SIDE, _LOW = 32, 8
 _RATE, _FRAME, _HOP = 8000, 512, 256
 _BANDS_HZ = (100.0, 3400.0)
 #: What is this much weaker than the loudest part of the clip is noise that an encoder may drop.
-_FLOOR_DB = 50.0
+_FLOOR_DB = 30.0
 #: Grey levels, and dB: below this spread there is nothing to compare.
 _FLAT_LEVELS, _FLAT_DB = 2.0, 1.0
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
@@ -182,9 +182,8 @@ def _clip(path: Path, info: MediaInfo, span: Span) -> Print:
     start, end = span[0] or 0.0, span[1] or info.duration_s
     known = {"start_s": span[0], "end_s": span[1]}
     if info.duration_s and max(start, end - SPAN_SLACK_S) > info.duration_s:
-        return Print(
-            **known, problem=f"{start:g} to {end:g} s is asked for, it ends at {info.duration_s:.2f} s"
-        )
+        problem = f"the clip is {start:g} to {end:g} s, the file ends at {info.duration_s:.2f} s"
+        return Print(**known, problem=problem)
     try:
         pictures = tuple(_pictures(path, start, end)) if info.has_video else ()
         sound = _sound(path, start, end) if info.has_audio else ""
@@ -200,9 +199,11 @@ class _CutOffError(Exception):
 
 
 def _pictures(path: Path, start_s: float, end_s: float) -> Iterator[str]:
-    targets = [start_s + (end_s - start_s) * (i + 0.5) / PICTURES for i in range(PICTURES)]
     with _open(path) as container:
         stream = container.streams.best("video") or container.streams.video[0]
+        # Sound may go on after the last picture.
+        stop_s = min(end_s, float(stream.duration * stream.time_base) if stream.duration else end_s)
+        targets = [start_s + (stop_s - start_s) * (i + 0.5) / PICTURES for i in range(PICTURES)]
         # Files are shared out to processes: threads inside each would only be in each other's way.
         stream.codec_context.thread_count = 1
         for frame in _frames_at(container, stream, targets):
@@ -295,7 +296,7 @@ def sound_print(samples: NDArray[np.float32]) -> str:
         return ""
     columns = _spectrum(samples)
     columns = np.maximum(columns, columns.max() - _FLOOR_DB)
-    if float(columns.std()) < _FLAT_DB:
+    if float((columns - columns.mean(axis=1, keepdims=True)).std()) < _FLAT_DB:
         return ""
     return _hexadecimal(_low_frequencies(columns, _LOW, SOUND_BITS // _LOW))
 
