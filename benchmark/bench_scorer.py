@@ -74,7 +74,7 @@ def measure_predictions(clips: int, scratch: Path, seed: int = 0) -> dict[str, A
         seed: Of the made-up clips.
 
     Returns:
-        ``clips``, ``read_s`` (and check), ``score_s`` (with 95 % intervals over 100 people a set), ``total_s``.
+        ``clips``, ``read_s`` (and check), ``score_s`` (with intervals over 100 people a set), ``total_s``.
     """
     from training.evaluation.predictions import append, read_predictions
     from training.evaluation.scoring import Means, score_set
