@@ -87,7 +87,7 @@ def test_damaged_sound_is_rejected_with_its_place_and_the_rest_goes_on(tmp_path)
         "is empty (0 bytes)",
         "neither picture nor sound",
         "audio flac/003.flac: ",
-        "cut off",
+        "damaged",
     ]
     for line, word in enumerate(words, 2):
         assert word in told[f"labels.csv:{line}"]

@@ -183,9 +183,9 @@ def _seconds(media: Media, facts: Facts) -> float:
 
 #: Words by which reasons are counted together; the first that is in a reason tells its kind.
 _KINDS = (
-    "does not exist", "is empty (0 bytes)", "cut off", "not a readable", "neither picture nor sound", "cannot be decoded",
-    "crashes the decoder", "the file ends at", "has no picture", "has no sound", "broken row",
-    "duplicate id", "unknown label", "is empty", "is not a number", "is not in label_space",
+    "does not exist", "is empty (0 bytes)", "cut off", "not a readable", "neither picture nor sound",
+    "cannot be decoded", "crashes the decoder", "the file ends at", "has no picture", "has no sound",
+    "broken row", "duplicate id", "unknown label", "is empty", "is not a number", "is not in label_space",
 )  # fmt: skip
 
 
