@@ -217,6 +217,8 @@ def test_damaged_entries_are_told_with_their_place_and_the_rest_goes_on(name, fi
         ("gqa", "imageId", "../../secret", "'../../secret' is no id of a picture"),
         ("gqa", "answer", [], "field 'answer': [] is no text"),
         ("refcoco", "file_name", "../../secret.jpg", "is no name of a picture"),
+        ("refcoco", "file_name", "..\\secret.jpg", "is no name of a picture"),
+        ("refcoco", "file_name", ".secret.jpg", "is no name of a picture"),
         ("refcoco", "width", 0, "a picture of 0 x 480"),
         ("refcoco", "width", 100, "is none of a picture of 100 x 480"),
         ("refcoco", "id", 77, "no annotation with image_id 77"),

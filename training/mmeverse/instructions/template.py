@@ -9,7 +9,8 @@ from emollama_ros.errors import ConfigError
 
 #: Stands in a prompt where the soft tokens of the picture, the film and the sound are put.
 PLACEHOLDER = "<VideoHere>"
-#: A transcript is cut after so many characters: some 250 tokens of the 1,024 that a prompt may have.
+#: A transcript is cut after so many characters, some 180 words of English; clips of a few seconds never get
+#: there. The release cuts a whole prompt at 1,024 tokens.
 TRANSCRIPT_LIMIT = 1000
 
 _CONTROL = re.compile(
