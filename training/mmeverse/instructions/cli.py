@@ -57,7 +57,9 @@ def instructions(
 def replay(
     name: Annotated[str, typer.Option("--set", help=f"One of: {', '.join(REPLAY_SETS)}.")],
     root: Annotated[Path, typer.Option(help="Folder with the JSON files of the set.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of the folders of pictures; ROOT.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder that holds the folders of pictures; --root if left out.")
+    ] = None,
     validation: Annotated[bool, typer.Option("--validation", help="Not the training split.")] = False,
     limit: Annotated[int, typer.Option(help="How many samples and rejects to show.")] = 5,
 ) -> None:
