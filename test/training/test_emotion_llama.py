@@ -46,7 +46,7 @@ def network(kind="conv_attention", **changes):
     return EmotionLlama(small_config(kind, **changes), small_llama()).eval()
 
 
-def features(config, batch=2, present=((True, True), (True, True)), seed=0):
+def features(config, batch=2, present=((True, True, True), (True, True, True)), seed=0):
     draw = torch.Generator().manual_seed(seed)
 
     def noise(*shape):
@@ -98,14 +98,17 @@ def test_every_fusion_has_its_layout(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("present", [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(
+    "present",
+    [(True, False, False), (False, True, True), (False, True, False), (False, False, True), (False,) * 3],
+)
 @pytest.mark.parametrize("junk", ["noise", "nan"])
 def test_what_is_masked_changes_no_bit(kind, present, junk):
     net = network(kind)
     ids, mask, targets = words(net.config)
-    clean = features(net.config, present=(present, (True, True)))
+    clean = features(net.config, present=(present, (True,) * 3))
     other = features(net.config, seed=9)
-    hears, sees = present
+    hears, sees, watches = present
 
     def spoilt(name, is_there):
         value = getattr(clean, name).clone()
@@ -117,7 +120,7 @@ def test_what_is_masked_changes_no_bit(kind, present, junk):
         spoilt("audio", hears),
         spoilt("image", sees),
         spoilt("glance", sees),
-        spoilt("video", sees),
+        spoilt("video", watches),
         clean.present,
     )
     with torch.no_grad():
@@ -139,7 +142,7 @@ def test_what_is_masked_changes_no_bit(kind, present, junk):
 def test_nan_of_a_missing_modality_reaches_no_gradient():
     net = network().train()
     ids, mask, targets = words(net.config)
-    clip = features(net.config, present=((True, False), (False, True)))
+    clip = features(net.config, present=((True, False, False), (False, True, True)))
     clip.video[0] = clip.image[0] = clip.glance[0] = clip.audio[1] = torch.nan
     perceived, loss = net(clip, ids, mask, targets)
     (loss + perceived.logits.sum()).backward()
@@ -152,7 +155,7 @@ def test_a_prompt_with_a_masked_stream_is_the_prompt_without_it():
     net = network()
     ids, mask, _ = words(net.config, batch=1)
     with torch.no_grad():
-        _, soft = net.perceive(features(net.config, 1, ((True, False),)))
+        _, soft = net.perceive(features(net.config, 1, ((True, False, False),)))
         masked = net.llama_model(**net.prompt(ids, mask, soft)).logits[0, -1]
         kept = soft.mask[0]
         embedded = net.llama_model.get_input_embeddings()
@@ -187,8 +190,8 @@ def test_only_the_answer_is_learned():
 def test_soft_tokens_come_in_the_order_of_the_prompt():
     net = network()
     with torch.no_grad():
-        _, all_there = net.perceive(features(net.config, 1, ((True, True),)))
-        _, no_sound = net.perceive(features(net.config, 1, ((False, True),)))
+        _, all_there = net.perceive(features(net.config, 1, ((True,) * 3,)))
+        _, no_sound = net.perceive(features(net.config, 1, ((False, True, True),)))
     counts = list(net.config.layout.values())
     assert no_sound.mask[0].tolist() == [True] * sum(counts[:3]) + [False] * counts[3]
     image = slice(counts[0], counts[0] + counts[1])

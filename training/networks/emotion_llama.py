@@ -79,7 +79,7 @@ class Features:
         image: (B, image_tokens, image), patches of one frame.
         glance: (B, video), that frame as one vector.
         video: (B, T, video), tokens of many frames.
-        present: (B, 2) bool: sound, pictures. What is not there may hold anything.
+        present: (B, 3) bool: sound, one picture, many. What is not there may hold anything.
     """
 
     audio: Tensor
@@ -148,21 +148,21 @@ class EmotionLlama(nn.Module):
     def perceive(self, features: Features) -> tuple[Perceived, SoftTokens]:
         """Run the fast path and make the soft tokens, without the language model."""
         audio, image, video, glance = self._streams(features)
-        hears, sees = features.present.unbind(-1)
+        hears, sees, watches = features.present.unbind(-1)
         count = self.config.fusion.tokens
         streams = [
             _resample(audio, count),
             glance.unsqueeze(1).expand(-1, count, -1),
             _resample(video, count),
         ]
-        fused = self.fusion(streams, torch.stack([hears, sees, sees], dim=-1))
+        fused = self.fusion(streams, features.present)
         adapted = [self.llama_proj_fusion(fused)] if self.config.fusion.kind != "none" else []
         adapted += [
             self.llama_proj(image),
             self.llama_proj_video(_resample(video, self.config.video_tokens)),
             self.llama_proj_audio(_resample(audio, self.config.audio_tokens)),
         ]
-        here = dict(zip(STREAMS, (hears | sees, sees, sees, hears), strict=True))
+        here = dict(zip(STREAMS, (features.present.any(-1), sees, watches, hears), strict=True))
         mask = torch.cat(
             [here[name].unsqueeze(-1).expand(-1, n) for name, n in self.config.layout.items()], -1
         )
@@ -171,14 +171,14 @@ class EmotionLlama(nn.Module):
 
     def _streams(self, features: Features) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Audio, image, video and glance, normalised; zeros where they are not there."""
-        hears, sees = (flag[:, None, None] for flag in features.present.unbind(-1))
+        hears, sees, watches = (flag[:, None, None] for flag in features.present.unbind(-1))
         layers = self.layer_weights.softmax(0) if self.config.audio_layers > 1 else features.audio.new_ones(1)
         audio = (torch.where(hears[..., None], features.audio, 0.0) * layers[:, None, None]).sum(1)
         glance = torch.where(sees[..., 0], features.glance, 0.0)
         return (
             self.norms["audio"](audio),
             self.norms["image"](torch.where(sees, features.image, 0.0)),
-            self.norms["video"](torch.where(sees, features.video, 0.0)),
+            self.norms["video"](torch.where(watches, features.video, 0.0)),
             self.norms["video"](glance),
         )
 
