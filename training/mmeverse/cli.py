@@ -114,8 +114,10 @@ def to_csv(
     from training.mmeverse.csv_columns import write_csv
     from training.mmeverse.schema import read_records
 
-    rows = write_csv((record for path in records for record in _existing(path, read_records)), out)
-    typer.echo(f"{out}: {rows} clips")
+    written = write_csv((record for path in records for record in _existing(path, read_records)), out)
+    typer.echo(f"{out}: {written.clips} clips")
+    if written.lost:
+        typer.echo(f"the table cannot hold, in so many records: {_labels(written.lost)}")
 
 
 def from_csv(
@@ -129,6 +131,8 @@ def from_csv(
     from training.mmeverse.csv_columns import read_csv
     from training.mmeverse.prepare import write_read
 
+    if not table.is_file():
+        raise InputError(f"{table}: no such file")
     summary = write_read(read_csv(table, source), out)
     typer.echo(f"{out}: {summary['records']} records, {summary['rejects']} rejects")
 
