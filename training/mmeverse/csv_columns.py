@@ -8,7 +8,7 @@ they differ from set to set, and so do the words for the splits.
 
 What a table cannot hold, and what becomes of it:
 
-- media files and spans, person, group, valence, arousal, sentiment scores, action units, peak frame: no column;
+- media and spans, person, group, valence, arousal, sentiment scores, action units, peak frame: no column;
 - clues and reasoning by others than the four models above: no column; prompt and date of any: no column, so
   that records which were read have the day of the release and no prompt;
 - the language, but for MER2023, which has a column each for Chinese and English: that of the set is assumed;
