@@ -14,6 +14,7 @@ from training.evaluation.cli import register as register_evaluation
 from training.mmeverse.cli import register as register_records
 from training.mmeverse.clips import read_clips
 from training.mmeverse.instructions.cli import register as register_instructions
+from training.released_cli import register as register_released
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
@@ -98,6 +99,7 @@ register_evaluation(app)
 register_review(app)
 register_records(app)
 register_instructions(app)
+register_released(app)
 
 
 if __name__ == "__main__":
