@@ -171,7 +171,7 @@ class Answers:
             "SELECT COUNT(*), COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0) FROM spent"
         )
         with self._lock:
-            return Usage(*self._base.execute(query).fetchone())
+            return Usage(*map(int, self._base.execute(query).fetchone()))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,7 @@ class RayEngine:
     address: str = ""
     temp_dir: Path | None = None
 
-    def __call__(self, records: Sequence[Record], job: Job) -> Iterator[tuple[int, Outcome]]:
+    def __call__(self, records: Sequence[Record], job: Job) -> Generator[tuple[int, Outcome]]:
         """See `pipeline.Engine`."""
         with self._cluster(job.workers):
             yield from _outcomes(records, job)
@@ -128,7 +128,7 @@ def _running(**settings: Any) -> Iterator[None]:
         ray.shutdown()
 
 
-def _outcomes(records: Sequence[Record], job: Job) -> Iterator[tuple[int, Outcome]]:
+def _outcomes(records: Sequence[Record], job: Job) -> Generator[tuple[int, Outcome]]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False

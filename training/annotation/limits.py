@@ -87,7 +87,7 @@ class Caps:
         )
         for name, cap, now, after in amounts:
             if cap is not None and after > cap:
-                return f"{now:g} of at most {cap:g} {name} are spent, and the next may take up to {after - now:g}"
+                return f"{now:g} of {cap:g} {name} are spent, and the next may take up to {after - now:g}"
         return ""
 
 

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -55,6 +55,8 @@ MAY_WRITE: Mapping[Role, frozenset[str]] = {
 
 #: Makes the agents of one worker; must survive pickling for the Ray engine.
 AgentFactory: TypeAlias = Callable[[Ledger], Sequence[Agent]]
+#: Passes on index and outcome as they come, told how many there will be.
+Progress: TypeAlias = Callable[[Iterator[tuple[int, "Outcome"]], int], Iterable[tuple[int, "Outcome"]]]
 
 
 class _Plain(BaseModel):
@@ -133,8 +135,8 @@ class Job:
 class Engine(Protocol):
     """Something that works through clips and yields index and outcome of each, in any order."""
 
-    def __call__(self, records: Sequence[Record], job: Job) -> Iterator[tuple[int, Outcome]]:
-        """Work through them; closing the iterator ends the work."""
+    def __call__(self, records: Sequence[Record], job: Job) -> Generator[tuple[int, Outcome]]:
+        """Work through them; closing the generator ends the work."""
 
 
 class Annotator:
@@ -224,7 +226,7 @@ def merged(record: Record, agent: Agent, fields: Mapping[str, Any], day: str) ->
         raise AgentError(f"what was found does not fit the record: {explain(error)}") from None
 
 
-def threads(records: Sequence[Record], job: Job) -> Iterator[tuple[int, Outcome]]:
+def threads(records: Sequence[Record], job: Job) -> Generator[tuple[int, Outcome]]:
     """The engine of one machine: as many threads as the job has workers, each with agents of its own."""
     own = threading.local()
     ended = threading.Event()
@@ -251,9 +253,7 @@ def threads(records: Sequence[Record], job: Job) -> Iterator[tuple[int, Outcome]
 def run(
     job: Job,
     engine: Engine = threads,
-    progress: Callable[[Iterator[tuple[int, Outcome]], int], Iterable[tuple[int, Outcome]]] = lambda it, n: (
-        it
-    ),
+    progress: Progress = lambda outcomes, count: outcomes,
 ) -> dict[str, Any]:
     """Annotate a file of records, or go on with it.
 
@@ -301,10 +301,10 @@ def _collect(
     engine: Engine,
     records: Sequence[Record],
     job: Job,
-    progress: Callable[[Iterator[tuple[int, Outcome]], int], Iterable[tuple[int, Outcome]]],
+    progress: Progress,
     outcomes: dict[int, Outcome],
 ) -> None:
-    with closing(engine(records, job)) as running:  # type: ignore[type-var]  # a generator
+    with closing(engine(records, job)) as running:
         for index, outcome in progress(running, len(records)):
             _go_on_or_stop(outcome, job)
             outcomes[index] = outcome

@@ -1,7 +1,7 @@
 """One question to an OpenAI-compatible endpoint: cached, admitted, retried, and silent about the key.
 
-Requests go through the official ``openai`` SDK with its own retries switched off; ``tenacity`` retries, so
-that every attempt passes the rate limit and the budget, and a pause that the server asks for holds all workers.
+Requests go through the official ``openai`` SDK with its own retries switched off. ``tenacity`` retries, so
+that every attempt passes the rate limit and the budget, and a pause the server asks for holds all workers.
 """
 
 from __future__ import annotations

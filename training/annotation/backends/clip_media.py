@@ -120,20 +120,23 @@ def _frames(path: Path, record: Record, count: int) -> list[NDArray[np.uint8]]:
     span = span_of(record.media)
     length_s = _length_s(path, span)
     wanted = [span.start_s + (i + 0.5) / count * length_s for i in range(count)]
-    peak, chosen, last = None, [], None
+    peak, shown, chosen = None, None, []
     for index, event in _video(path):
         if index == record.clues.peak_frame:
             peak = event.rgb
         if span.holds(event.stamp_ns):
-            last = event.rgb
-            if len(chosen) < count and event.stamp_ns / NS_PER_S >= wanted[len(chosen)]:
-                chosen.append(last)
+            # A frame is shown until the next one; the first also before it.
+            while wanted and shown is not None and event.stamp_ns / NS_PER_S > wanted[0]:
+                chosen.append(shown)
+                del wanted[0]
+            shown = event.rgb
+    if wanted and shown is not None:
+        chosen.append(shown)
     if record.clues.peak_frame is not None and peak is None:
         raise InputError(
             f"{path.name}: has no frame {record.clues.peak_frame}, which should be its peak frame"
         )
-    if not chosen and last is not None:
-        chosen = [last]
+    chosen = [b for a, b in zip([None, *chosen], chosen, strict=False) if a is not b]
     return chosen if peak is None else [peak, *chosen]
 
 

@@ -1,7 +1,7 @@
 """Audio, visual and fusion agent as models behind any OpenAI-compatible endpoint (vLLM, OpenAI, ...).
 
-Steps 2 to 4 of the annotation of MMEVerse (arXiv 2601.16449): a model that hears describes the voice, one that
-sees describes the picture, one that writes joins both with the words and the action units.
+Steps 2 to 4 of the annotation of MMEVerse (arXiv 2601.16449): a model that hears describes the voice, one
+that sees describes the picture, one that writes joins both with the words and the action units.
 """
 
 from __future__ import annotations
