@@ -1,6 +1,6 @@
 """Measure the system on this machine: ``python -m benchmark`` (``make bench``).
 
-python -m benchmark [--quick] [--only stages,engines,language,graph,scorer]
+python -m benchmark [--quick] [--only stages,engines,language,graph,scorer,prepare]
 python -m benchmark table [--write]    # the table of docs/benchmarks.md from the JSON files
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmark import record, tables
 
-PARTS = ("stages", "engines", "language", "graph", "scorer")
+PARTS = ("stages", "engines", "language", "graph", "scorer", "prepare")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Plan:
         clip_s: Length of the clip played through the graph, s.
         alone: Whether the graph is also measured without reasoning.
         scored: Predictions scored.
+        prepared: Records prepared.
         threads: Engine threads, as the node's default.
         quick: Figures are for nothing but to see that everything runs.
     """
@@ -39,11 +40,12 @@ class Plan:
     clip_s: float = 60.0
     alone: bool = True
     scored: int = 36_000
+    prepared: int = 10_000
     threads: int = 2
     quick: bool = False
 
 
-QUICK = Plan(windows=20, runs=5, texts=2, clip_s=9.0, alone=False, scored=3000, quick=True)
+QUICK = Plan(windows=20, runs=5, texts=2, clip_s=9.0, alone=False, scored=3000, prepared=200, quick=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,7 +107,7 @@ def measure(plan: Plan, parts: Sequence[str], out: Path) -> int:
 
 def _parts(plan: Plan, bundle: Any, sample: Path, scratch: Path) -> dict[str, Callable[[], Any]]:
     # Imported here: the table needs neither engine nor ROS.
-    from benchmark import bench_scorer, clip, engines, graph, offline
+    from benchmark import bench_prepare, bench_scorer, clip, engines, graph, offline
     from benchmark.language import language
 
     def measure_stages() -> dict[str, Any]:
@@ -129,6 +131,7 @@ def _parts(plan: Plan, bundle: Any, sample: Path, scratch: Path) -> dict[str, Ca
         "language": measure_language,
         "graph": measure_graph,
         "scorer": lambda: bench_scorer.scorer(plan.scored, scratch),
+        "prepare": lambda: bench_prepare.measure(plan.prepared),
     }
 
 

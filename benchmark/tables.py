@@ -80,6 +80,8 @@ FACTS = (
     ("MER-UniBench scores: loop over words, over the scorer", "x", "scorer.ratio"),
     ("MER-UniBench scores of 36,000 clips", "s", "scorer.scorer_s"),
     ("36,000 predictions: read, checked, scored with intervals", "s", "scorer.predictions.total_s"),
+    ("10,000 records: media opened and hashed, checked, split, written", "s", "prepare.first_s"),
+    ("The same, when all media are known", "s", "prepare.again_s"),
 )
 
 

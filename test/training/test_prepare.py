@@ -283,3 +283,11 @@ def test_what_is_not_ours_in_media_jsonl_is_refused(tmp_path):
     (tmp_path / "media.jsonl").write_text(MediaFacts(file="a.wav").model_dump_json() + "\n{}\n")
     with pytest.raises(InputError, match=r"media.jsonl:2: is not what `prepare` writes"):
         read_media(tmp_path)
+
+
+def test_the_benchmark_measures_what_it_makes():
+    from benchmark.bench_prepare import measure
+
+    found = measure(20, jobs=1)
+    assert found["records"] == {"emodb": 9, "faces_muxspace": 9, "javanese_av": 2}
+    assert 0 < found["again_s"] < found["first_s"] and found["opening_ms"] > 0
