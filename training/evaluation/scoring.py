@@ -161,7 +161,7 @@ class _Clips:
         """Interval of a statistic of sums over all clips, or over those that ``rows`` marks."""
         keep = np.ones(len(parts), bool) if rows is None else rows
         owners = [owner for owner, kept in zip(self.owners(), keep, strict=True) if kept]
-        if not owners:
+        if len(set(owners)) < 2:
             return None
         low, high = bootstrap(parts[keep], owners, statistic, self.means.draws, self.means.seed)
         return None if np.isnan(low) else (float(low), float(high))

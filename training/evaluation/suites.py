@@ -196,7 +196,10 @@ _SETS: Mapping[str, BenchmarkSet] = {
             ("sentiment3_waf", "sentiment3_acc", "sentiment_waf", "sentiment_acc"), published_n=2610,
         ),
         BenchmarkSet("mafw_multi", "MAFW-m", "mafw", Task.MULTI_LABEL, "mafw", _MULTI),
-        BenchmarkSet("bold", "BOLD", "bold", Task.MULTI_LABEL, "bold", _MULTI),
+        BenchmarkSet(
+            "bold", "BOLD", "bold", Task.MULTI_LABEL, "bold", _MULTI, splits=("validation",),
+            note="The labels of its test split are not public.",
+        ),
         BenchmarkSet(
             "ov_merd_plus", "OV-MERD+", "ov_merd_plus", Task.OPEN_VOCABULARY, "", _OPEN, splits=(),
             published_n=532, related=("mer2023", "mer2024"),
