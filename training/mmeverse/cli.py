@@ -218,11 +218,16 @@ def leakage_table(findings: Sequence[Finding]) -> Table:
     """A row for each kind of finding and the places it joins."""
     from training.mmeverse.leakage import counts
 
+    return counts_table(counts(findings))
+
+
+def counts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The same of what is counted already, as it stands in a report."""
     table = _table("finding", "between", "how many", "leak")
-    for row in counts(findings):
+    for row in rows:
         between = ", ".join(row["between"])
         table.add_row(row["kind"], between, str(row["findings"]), "yes" if row["is_leak"] else "")
-    if not findings:
+    if not rows:
         table.add_row("nothing", "", "0", "")
     return table
 

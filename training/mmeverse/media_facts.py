@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -223,12 +224,19 @@ def _frames_at(container: Any, stream: Any, targets: Sequence[float]) -> Iterato
         while frame is None or now < target:
             if (following := next(frames, None)) is None:
                 break
-            frame, now = following, float((following.pts or 0) * stream.time_base - origin)
+            frame, now = following, _time(following, now, stream, origin)
         if frame is None or target - now > _MISSING_S:
             raise _CutOffError(
                 f"no picture at {target:.2f} s, the last is at {now:.2f} s: cut off or damaged"
             )
         yield frame
+
+
+def _time(frame: Any, before_s: float, stream: Any, origin: Fraction) -> float:
+    """When a picture is shown; in old AVI files some do not say."""
+    if frame.pts is None:
+        return before_s + 1 / float(stream.average_rate or 25)
+    return float(frame.pts * stream.time_base - origin)
 
 
 def _sound(path: Path, start_s: float, end_s: float) -> str:
