@@ -40,6 +40,7 @@ class Plots:
 
     def __init__(self, result: Result) -> None:
         self._result = result
+        self._files: dict[tuple[str, str], bytes] = {}
         self._drawn: dict[str, Callable[[], Figure]] = {"overview": lambda: _overview(result)}
         for measured in result.measured:
             if measured.scores.confusion:
@@ -72,6 +73,11 @@ class Plots:
         return f'<svg role="img" aria-label="{_quoted(words)}"{opening}>{rest}'
 
     def _bytes(self, name: str, ending: str) -> bytes:
+        if (name, ending) not in self._files:
+            self._files[name, ending] = self._written(name, ending)
+        return self._files[name, ending]
+
+    def _written(self, name: str, ending: str) -> bytes:
         import matplotlib
 
         buffer = io.BytesIO()

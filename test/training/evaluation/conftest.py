@@ -46,7 +46,7 @@ class Oracle:
         return Prediction(label=others[0] if record.id in self.wrong else record.label, **place)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def oracle() -> type[Oracle]:
     return Oracle
 

@@ -125,12 +125,13 @@ def test_predictions_of_another_model_are_not_continued(open_data, oracle, tmp_p
 
 
 def test_a_set_seen_in_training_is_in_no_mean(open_data, oracle, tmp_path):
-    wrong = ("d0", "d1", "d2", "d3", "d4")
+    wrong = ("dev/d0", "dev/d1", "dev/d2", "dev/d3", "dev/d4")
     model = oracle(trained_on=(Claim("javanese_av"), Claim("goemotions", "validation")), wrong=wrong)
     result = run(SUITES["open"], open_data, tmp_path / "p.jsonl", model, QUICK)
     seen = {m.of.name: m.seen for m in result.measured}
     assert seen["goemotions"] == "seen in training (validation)" and seen["ravdess"] == ""
-    assert result.mean() == (pytest.approx(1.0), 2)
+    values = {m.of.name: m.primary for m in result.measured}
+    assert values["goemotions"] == 0 and result.mean() == (pytest.approx(1.0), 2)
 
 
 def test_what_a_model_met_in_training_is_told_by_source_split_and_relation(record):
