@@ -105,7 +105,10 @@ def score(
 def benchmark(
     suite: SuiteName,
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for the report; a run that was stopped goes on.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report (build/reports/SUITE); a run that was stopped goes on."),
+    ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Bundle; the default one if left out.")] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Predictions (JSON Lines) to score instead of a bundle's own.")
@@ -121,6 +124,7 @@ def benchmark(
 
     with _told():
         chosen, means = suite_named(suite), _means(tables, judge)
+        out = out or Path("build") / "reports" / chosen.name
         if predictions:
             result = run(chosen, data, read_predictions(predictions), None, means, limit)
         else:

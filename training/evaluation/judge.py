@@ -140,7 +140,7 @@ def endpoint_client(url: str) -> Any:
     try:
         from openai import OpenAI
     except ImportError as error:
-        raise ConfigError("an endpoint needs the package openai: pip install openai") from error
+        raise ConfigError("an endpoint needs the package openai: pip install '.[annotation]'") from error
     return OpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), max_retries=5, timeout=120)
 
 
