@@ -140,7 +140,7 @@ def test_locks_hold_what_is_asked_for(root: Path, name: str) -> None:
 def test_tests_pin_what_they_ask_for(root: Path) -> None:
     lines = requirement_lines(root / "requirements" / "test.txt")
     assert "torch==2.13.0" in lines
-    assert all(re.match(r"^[\w-]+==[\w.]+( ; .+)?$", line) for line in lines)
+    assert all(re.match(r"^[\w-]+(\[\w+\])?==[\w.]+( ; .+)?$", line) for line in lines)
 
 
 def test_demo_brings_no_torch(root: Path) -> None:

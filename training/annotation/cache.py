@@ -29,8 +29,7 @@ _LOG = logging.getLogger(__name__)
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, text TEXT NOT NULL, seal TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS spent (
-    ticket INTEGER PRIMARY KEY, prompt_tokens INTEGER NOT NULL DEFAULT 0,
-    completion_tokens INTEGER NOT NULL DEFAULT 0
+    ticket INTEGER PRIMARY KEY, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL
 );
 """
 _CHUNK_BYTES = 1 << 20
@@ -150,10 +149,16 @@ class Answers:
         with self._transaction() as base:
             _insert(base, key, text)
 
-    def begin_request(self) -> int:
-        """Count a request that is about to be sent; returns its ticket."""
+    def begin_request(self, estimate: Usage) -> int:
+        """Count a request that is about to be sent; returns its ticket.
+
+        Until it ends it counts with the estimate, and for good where the run is killed meanwhile: the
+        endpoint may send a bill for it all the same.
+        """
+        query = "INSERT INTO spent (prompt_tokens, completion_tokens) VALUES (?, ?)"
         with self._transaction() as base:
-            return int(base.execute("INSERT INTO spent DEFAULT VALUES").lastrowid or 0)
+            cursor = base.execute(query, (estimate.prompt_tokens, estimate.completion_tokens))
+            return int(cursor.lastrowid or 0)
 
     def end_request(self, ticket: int, usage: Usage, key: str | None = None, text: str = "") -> None:
         """Write down what a request cost and, in the same transaction, what it answered."""

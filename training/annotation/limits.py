@@ -246,7 +246,7 @@ class LocalLedger:
                 return Admission(wait_s=_SETTLING_S)
             if wait_s := self._limiter.wait_s(estimate.tokens):
                 return Admission(wait_s=wait_s)
-            ticket = self._answers.begin_request()
+            ticket = self._answers.begin_request(estimate)
             self._limiter.sent(estimate.tokens)
             self._under_way[ticket] = (self._clock(), estimate)
             return Admission(ticket)

@@ -55,12 +55,13 @@ def test_a_damaged_file_whose_count_is_needed_is_an_error(path):
         Answers(path, keep_count=True)
 
 
-def test_requests_count_once_sent_and_tokens_once_answered(path):
+def test_requests_count_once_sent_and_as_estimated_until_answered(path):
     with Answers(path) as answers:
-        first, second = answers.begin_request(), answers.begin_request()
+        estimate = Usage(1, 50, 5)
+        first, second = answers.begin_request(estimate), answers.begin_request(estimate)
         answers.end_request(first, Usage(1, 10, 3), "k", "said")
         assert second != first and answers.find("k") == "said"
-    assert spent_in(path) == Usage(2, 10, 3)
+    assert spent_in(path) == Usage(2, 60, 8)
     assert spent_in(path.with_name("none")) == Usage()
 
 

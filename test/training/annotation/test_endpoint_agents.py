@@ -34,7 +34,7 @@ from training.annotation.guard import InstructionLikeTextError  # noqa: E402
 
 ALL = Models("hears", "sees", "writes")
 KEY = "sk-sentinel-5f1d0c7a"
-COUNT = 20
+COUNT = 14
 
 
 @pytest.fixture
@@ -328,7 +328,7 @@ def test_killed_three_times_over_a_bad_server_is_as_unbroken(chat_server, comman
     chance = random.Random(7)
     for _ in range(3):
         process = command(*asking(clips, tmp_path / "killed", second))
-        for _ in range(chance.randrange(6, 18)):
+        for _ in range(chance.randrange(4, 12)):
             second.next()
         process.kill()
         process.communicate()

@@ -190,8 +190,10 @@ class Chat:
         ticket = admitted(self.ledger, estimate, self.sleep)
         try:
             completion = self._completion(model, messages, estimate)
-        except BaseException:
-            self.ledger.settle(ticket, Usage())
+        except BaseException as error:
+            # What was answered too late or in pieces may still be on the bill.
+            is_billed = isinstance(error, openai.APITimeoutError | _BrokenResponseError)
+            self.ledger.settle(ticket, estimate if is_billed else Usage())
             raise
         self.ledger.settle(ticket, completion.usage, key, completion.model_dump_json())
         return completion
@@ -214,7 +216,7 @@ class Chat:
         if text is not None and self.endpoint.key() in text and self.endpoint.key() != "none":
             _LOG.error("an answer of %s holds the key of the endpoint; the key is taken out", model)
         return Completion(
-            text=self._without_key(text or ""),
+            text=self.without_key(text or ""),
             prompt_tokens=usage.prompt_tokens if usage else estimate.prompt_tokens,
             completion_tokens=usage.completion_tokens if usage else len(text or "") // _CHARS_PER_TOKEN,
             date=today(),
@@ -241,7 +243,8 @@ class Chat:
     def _errors_named(self, attempt: int, model: str) -> _ErrorsNamed:
         return _ErrorsNamed(self, attempt >= self.endpoint.attempts, model)
 
-    def _without_key(self, text: str) -> str:
+    def without_key(self, text: str) -> str:
+        """A text with the key taken out, should it be in it."""
         key = self.endpoint.key()
         return text if key == "none" else text.replace(key, _HIDDEN)
 
@@ -270,7 +273,7 @@ class _ErrorsNamed:
 
     def _named(self, error: BaseException) -> Exception:
         where = f"{self.chat.endpoint.base_url}, {self.model}"
-        text = self.chat._without_key(" ".join(str(error).split()))[:300]
+        text = self.chat.without_key(" ".join(str(error).split()))[:300]
         match error:
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 return ConfigError(
