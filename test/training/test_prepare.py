@@ -4,9 +4,11 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import crashing
 import pytest
+from native_layouts import bold, iemocap, mc_eiu, meld, mer, mmsa, wild
 from native_layouts.media import write_clip, write_picture, write_sound, write_table
 from typer.testing import CliRunner
 
@@ -17,6 +19,8 @@ from training.mmeverse.media_facts import MediaFacts, examine
 from training.mmeverse.media_pass import Job, Journal, examine_all, jobs_of
 from training.mmeverse.prepare import prepare
 from training.mmeverse.schema import read_records
+from training.mmeverse.sources import Found, read_items
+from training.mmeverse.splits import SPLITS
 
 HEADER = ("path", "speaker", "text", "emotion")
 OUTPUTS = ("train.jsonl", "validation.jsonl", "test.jsonl", "media.jsonl", "rejects.jsonl", "summary.json")
@@ -208,13 +212,13 @@ def test_a_file_that_was_missing_is_looked_for_again(tmp_path):
 
 
 def test_a_file_that_crashes_the_decoder_is_found_and_the_rest_goes_on(tmp_path):
-    names = [f"{i}" if i != 7 else "crash" for i in range(40)]
+    names = [f"{i}" if i not in (7, 30) else f"crash{i}" for i in range(40)]
     jobs = [Job(name, ((None, None),)) for name in names]
     done = []
     found = examine_all(jobs, Journal(tmp_path / "j", tmp_path), 2, done.append, crashing.examine)
     assert [facts.file for facts in found] == names and sum(done) == 40
     crashed = {facts.file for facts in found if "crashes the decoder" in facts.problem}
-    assert crashed == {"crash"}
+    assert crashed == {"crash7", "crash30"}
     assert all(facts.bytes for facts in found if facts.file not in crashed)
 
 
@@ -224,6 +228,42 @@ def test_an_older_journal_counts_for_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(media_pass, "FACTS_VERSION", 2)
     journal = Journal(tmp_path / "out/emodb/journal.jsonl", root)
     assert journal.find(Job("flac/000.flac", ((None, None),))) is None
+
+
+CLOSED = {
+    "iemocap": iemocap.build,
+    "meld": meld.build,
+    **{name: partial(mmsa.build, name=name) for name in ("cmu_mosi", "cmu_mosei", "ch_sims", "ch_sims_v2")},
+    "mc_eiu": mc_eiu.build,
+    "bold": bold.build,
+    "mer2023": mer.build_mer2023,
+    "mer2024": mer.build_mer2024,
+    "ov_merd_plus": mer.build_ov_merd_plus,
+    "caer": wild.build_caer,
+    "dfew": wild.build_dfew,
+    "mafw": wild.build_mafw,
+    "e3": wild.build_e3,
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_closed_sources_are_prepared_from_their_native_layout(tmp_path, name):
+    root = tmp_path / "data"
+    CLOSED[name](root)
+    records = [item.record for item in read_items(name, root) if isinstance(item, Found)]
+    summary = prepare(name, root, tmp_path / "out")
+    assert (summary["rejects_by_reason"], summary["records"]) == ({}, len(records))
+    written = [r for split in SPLITS for r in read_records(tmp_path / "out" / name / f"{split}.jsonl")]
+    assert {r.key: r for r in written} == {r.key: r for r in records}
+    assert summary["hours"] >= 0 and summary["clips"] == len({r.id for r in records})
+    # One file that does not decode and one that is gone spoil their own clips only.
+    damaged, gone = sorted({file for r in records for file in r.media.files()})[:2]
+    (root / damaged).write_bytes(b"damaged")
+    (root / gone).unlink()
+    again = prepare(name, root, tmp_path / "out")
+    spoilt = [r for r in records if {damaged, gone} & set(r.media.files())]
+    assert again["records"] == len(records) - len(spoilt) and again["rejects"] >= 1
+    assert all(":" in where or "/" in where for where in rejects(tmp_path / "out" / name))
 
 
 def test_the_split_of_the_authors_is_kept(tmp_path):

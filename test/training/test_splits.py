@@ -78,8 +78,13 @@ def test_few_people_fill_all_splits():
     assert persons["train"] in (5, 6) and persons["validation"] == 1 and persons["test"] in (1, 2)
 
 
-def test_the_authors_split_is_kept_and_evaluation_only_is_all_test():
+def test_the_authors_split_is_kept_even_where_nothing_is_trained_on():
     records = [make(1, "made:a", split="validation"), make(2, "made:a", split="train")]
-    assert assign(records, has_splits=True, is_evaluation_only=False) == records
-    only = assign(records, has_splits=True, is_evaluation_only=True)
-    assert [r.split for r in only] == ["test", "test"]
+    for is_evaluation_only in (False, True):
+        assert assign(records, has_splits=True, is_evaluation_only=is_evaluation_only) == records
+
+
+def test_what_nobody_split_and_nothing_is_trained_on_is_all_for_testing():
+    records = [make(1, "made:a"), make(2, "made:b"), make(3, "made:c")]
+    only = assign(records, has_splits=False, is_evaluation_only=True)
+    assert [r.split for r in only] == ["test"] * 3

@@ -79,7 +79,7 @@ def _overview() -> Iterator[str]:
 
 def _split(source: Source) -> str:
     if source.is_evaluation_only:
-        return "all test"
+        return "evaluation only"
     return "the authors'" if source.has_splits else "by person"
 
 

@@ -140,8 +140,7 @@ def _examined(work: _OnFile, jobs: Sequence[Job], processes: int) -> Iterator[li
         yield from _shared_out(work, left, processes, lost)
         if not lost:
             return
-        for batch in lost:
-            yield _alone(work, batch)
+        yield from _one_by_one(work, [job for batch in lost for job in batch])
 
 
 def _shared_out(
@@ -172,15 +171,17 @@ def _on_each(work: _OnFile, jobs: Sequence[Job]) -> list[MediaFacts]:
     return [work(job.file, job.spans) for job in jobs]
 
 
-def _alone(work: _OnFile, jobs: Sequence[Job]) -> list[MediaFacts]:
-    """Examine files in a process of their own, and one by one if it dies: that tells which one did it."""
-    with _pool(1) as pool:
-        try:
-            return pool.submit(_on_each, work, jobs).result()
-        except BrokenProcessPool:
-            if len(jobs) > 1:
-                return [facts for job in jobs for facts in _alone(work, [job])]
-            return [MediaFacts(file=jobs[0].file, problem="crashes the decoder; it is damaged")]
+def _one_by_one(work: _OnFile, jobs: Sequence[Job]) -> Iterator[list[MediaFacts]]:
+    """Examine files one after the other in one other process: if it dies, it is clear on which file."""
+    left = iter(jobs)
+    while (job := next(left, None)) is not None:
+        with _pool(1) as pool:
+            try:
+                while job is not None:
+                    yield [pool.submit(work, job.file, job.spans).result()]
+                    job = next(left, None)
+            except BrokenProcessPool:
+                yield [MediaFacts(file=job.file, problem="crashes the decoder; it is damaged")]
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:

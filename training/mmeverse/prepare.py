@@ -139,15 +139,15 @@ def _summary(
         **{key: value for key, value in _counts(records, facts).items() if key != "labels"},
         "languages": dict(sorted(Counter(filter(None, languages)).items())),
         "splits": {split: _counts(found, facts) for split, found in splits.items()},
-        "split_by": _split_by(source),
+        "split_by": _split_by(source, records),
         "rejects": len(rejects),
         "rejects_by_reason": dict(Counter(_kind(r.reason) for r in rejects).most_common()),
         "sha256": {f"{split}.jsonl": _sha256(folder / f"{split}.jsonl") for split in SPLITS},
     }
 
 
-def _split_by(source: Source) -> str:
-    if source.is_evaluation_only:
+def _split_by(source: Source, records: Iterable[Record]) -> str:
+    if source.is_evaluation_only and all(record.split == "test" for record in records):
         return "everything is for testing"
     return "the authors" if source.has_splits else "person"
 

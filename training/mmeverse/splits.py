@@ -90,13 +90,13 @@ def assign(records: Sequence[Record], *, has_splits: bool, is_evaluation_only: b
 
     Args:
         records: Of one source.
-        has_splits: Its authors split it: their split is kept.
-        is_evaluation_only: Everything is for testing.
+        has_splits: Its authors split it, or its reader says what is for testing: that is kept.
+        is_evaluation_only: Nothing may be trained on it: everything is for testing where nobody split it.
     """
-    if is_evaluation_only:
-        return [_moved(record, "test") for record in records]
     if has_splits:
         return list(records)
+    if is_evaluation_only:
+        return [_moved(record, "test") for record in records]
     split = split_by_person(records)
     return [_moved(record, split[unit_of(record)]) for record in records]
 
