@@ -264,19 +264,23 @@ def _in_several_splits(kind: str, clips: Sequence[Clip], names: set[str]) -> Ite
 
 
 def _near_duplicates(clips: Sequence[Clip]) -> Iterator[Finding]:
-    """Pairs, in order: by sound where there is sound, by pictures where one of the two has no sound."""
+    """Pairs, in order: by sound where both have sound, else by pictures."""
     heard = _pairs(clips, lambda clip: clip.sound, SOUND_LIMIT)
-    seen = _pairs(clips, _leading_picture, PICTURE_LIMIT)
-    for i, j in sorted(heard.keys() | seen.keys()):
-        apart = {}
-        if (i, j) in heard:
-            apart["sound"] = float(heard[i, j])
-        elif clips[i].sound and clips[j].sound:
-            continue
-        if (i, j) in seen and (pictures := _pictures_apart(clips[i], clips[j])) <= MEAN_PICTURE_LIMIT:
+    seen = {pair for pair in _looking_alike(clips) if not all(clips[i].sound for i in pair)}
+    for i, j in sorted(heard.keys() | seen):
+        apart = {"sound": float(heard[i, j])} if (i, j) in heard else {}
+        if (pictures := _pictures_apart(clips[i], clips[j])) <= MEAN_PICTURE_LIMIT:
             apart["pictures"] = pictures
         if apart and _equally_long(clips[i], clips[j]):
             yield _of_clips("near_duplicate", (clips[i], clips[j]), apart)
+
+
+def _looking_alike(clips: Sequence[Clip]) -> Iterator[tuple[int, int]]:
+    """Pairs with a picture in common; only among as many pictures, and where sound does not decide alone."""
+    for count in sorted({len(clip.pictures) for clip in clips if clip.pictures and not clip.sound}):
+        yield from _pairs(
+            clips, lambda c, n=count: _leading_picture(c) if len(c.pictures) == n else "", PICTURE_LIMIT
+        )
 
 
 def _pairs(clips: Sequence[Clip], key: Callable[[Clip], str], limit: int) -> dict[tuple[int, int], int]:
@@ -300,6 +304,8 @@ def _pictures_apart(a: Clip, b: Clip) -> float:
     if len(a.pictures) != len(b.pictures):
         return float("inf")
     both = [(x, y) for x, y in zip(a.pictures, b.pictures, strict=True) if x and y]
+    if not both:
+        return float("inf")
     left, right = (words(side) for side in zip(*both, strict=True))
     return float(differing_bits(left, right).mean())
 
