@@ -15,7 +15,6 @@ from training.networks.emotion_llama import (  # noqa: E402
     EmotionLlama,
     EmotionLlamaConfig,
     Features,
-    answer_loss,
 )
 from training.networks.fusion import FusionConfig  # noqa: E402
 
@@ -181,10 +180,14 @@ def test_padding_changes_nothing():
 
 
 def test_only_the_answer_is_learned():
-    logits = torch.randn(1, 4, 6)
-    targets = torch.tensor([[IGNORED, IGNORED, 2, 5]])
-    expected = -(logits[0, 1].log_softmax(-1)[2] + logits[0, 2].log_softmax(-1)[5]) / 2
-    assert torch.allclose(answer_loss(logits, targets), expected)
+    net = network()
+    ids, mask, targets = words(net.config)
+    with torch.no_grad():
+        _, loss = net(features(net.config), ids, mask, targets)
+        _, soft = net.perceive(features(net.config))
+        said = net.llama_model(**net.prompt(ids, mask, soft)).logits.log_softmax(-1)
+    expected = -(said[:, -3, 11] + said[:, -2, 12]).mean() / 2
+    assert torch.allclose(loss, expected, atol=1e-6)
 
 
 def test_soft_tokens_come_in_the_order_of_the_prompt():

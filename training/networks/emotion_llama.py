@@ -217,16 +217,14 @@ class EmotionLlama(nn.Module):
             What the fast path says, and the mean cross entropy of the answers' tokens.
         """
         perceived, soft = self.perceive(features)
-        assert self.llama_model is not None
-        logits = self.llama_model(**self.prompt(ids, mask, soft), use_cache=False).logits
-        return perceived, answer_loss(logits, targets)
+        return perceived, self._answer_loss(self.prompt(ids, mask, soft), targets)
 
-
-def answer_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross entropy of (B, S, vocabulary) against the next token, over the answers' tokens alone."""
-    return F.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=IGNORED
-    )
+    def _answer_loss(self, prompt: dict[str, Tensor], targets: Tensor) -> Tensor:
+        """Mean cross entropy of the answers' tokens; no other position pays for the vocabulary."""
+        llama = getattr(self.llama_model, "get_base_model", lambda: self.llama_model)()
+        hidden = llama.model(**prompt, use_cache=False).last_hidden_state[:, :-1]
+        wanted = targets[:, 1:] != IGNORED
+        return F.cross_entropy(llama.lm_head(hidden[wanted]).float(), targets[:, 1:][wanted])
 
 
 def _resample(tokens: Tensor, count: int) -> Tensor:

@@ -48,7 +48,7 @@ _BLOCK_NAMES = {
 
 
 class TextCodec(Protocol):
-    """Text to token ids. Control words of a template become control tokens; transcripts hold none (`as_data`)."""
+    """Text to token ids; a template's control words become control tokens."""
 
     @property
     def start(self) -> tuple[int, ...]:
@@ -153,7 +153,9 @@ def smollm2() -> LanguageModel:
 
     path = locate(SMOLLM2)
     with torch.device("meta"):
-        config = LlamaConfig(**_SMOLLM2_SIZES, rope_parameters={"rope_type": "default", "rope_theta": _SMOLLM2_THETA})
+        config = LlamaConfig(
+            **_SMOLLM2_SIZES, rope_parameters={"rope_type": "default", "rope_theta": _SMOLLM2_THETA}
+        )
         shapes = {name: value.shape for name, value in LlamaForCausalLM(config).state_dict().items()}
     model = LlamaForCausalLM(config)
     model.load_state_dict(_weights(GgufSource(path), config.num_hidden_layers, shapes), strict=True)

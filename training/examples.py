@@ -1,0 +1,264 @@
+"""Records to batches: which clip is learnt at which step, as features, a prompt, and what it should answer.
+
+Everything about the example at a position depends on the data, the seed and the position alone. Neither the
+number of processes nor a run that was killed and resumed changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from emollama_ros.errors import InputError
+from emollama_ros.labels import CIRCUMPLEX
+from training.encoders import ClipFeatures, Encoders, Shapes, batch_of
+from training.evaluation.media import decode_clip
+from training.feature_cache import ContentKeys, FeatureCache, fill
+from training.mmeverse.instructions import chance
+from training.mmeverse.instructions.samples import Instruction
+from training.mmeverse.instructions.sampling import instruction_stream
+from training.mmeverse.instructions.tags import Stream
+from training.mmeverse.instructions.template import PLACEHOLDER, TEMPLATES, Template
+from training.mmeverse.label_sets import to_default
+from training.mmeverse.schema import Record, Task, read_records
+from training.networks.emotion_llama import IGNORED, SOFT, Features
+from training.networks.language import TextCodec
+from training.presets import Preset, StagePreset
+
+_STREAMS = {"audio": Stream.AUDIO, "image": Stream.IMAGE, "glance": Stream.IMAGE, "video": Stream.VIDEO}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one pass through the network needs.
+
+    Attributes:
+        features: Of B clips.
+        ids: (B, S), `SOFT` where a soft token belongs.
+        mask: (B, S) bool.
+        targets: (B, S), `IGNORED` except for the answer.
+        labels: (B,) index of the default label, `IGNORED` where a clip has none.
+        affect: (B, 2) valence and arousal; NaN where they are not known.
+        keys: Of the records.
+    """
+
+    features: Features
+    ids: Tensor
+    mask: Tensor
+    targets: Tensor
+    labels: Tensor
+    affect: Tensor
+    keys: tuple[str, ...]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on another device."""
+        moved = {k: v.to(device) if isinstance(v, Tensor | Features) else v for k, v in vars(self).items()}
+        return Batch(**moved)
+
+    def row(self, index: int) -> Batch:
+        """One clip of it."""
+        one = slice(index, index + 1)
+        features = Features(**{k: v[one] for k, v in vars(self.features).items()})
+        rest = {k: v[one] for k, v in vars(self).items() if k != "features"}
+        return Batch(features, **rest)
+
+
+class Corpus:
+    """Records of several prepared sources, and the features of their clips."""
+
+    def __init__(self, records: Sequence[Record], keys: Mapping[str, str], cache: FeatureCache) -> None:
+        """Take records whose features are in the cache.
+
+        Args:
+            records: Of the training split.
+            keys: Key of the features, by source and id joined with a slash.
+            cache: Where the features are.
+        """
+        self.records = tuple(r for r in records if _clip(r) in keys and keys[_clip(r)] in cache)
+        self._by_key = {record.key: record for record in self.records}
+        self._keys, self._cache = keys, cache
+
+    def record(self, key: tuple[str, str, str]) -> Record | None:
+        """The record of an instruction; None for replay."""
+        return self._by_key.get(key)
+
+    def features(self, key: tuple[str, str, str]) -> ClipFeatures:
+        """Features of a record's clip."""
+        return self._cache.get(self._keys[f"{key[0]}/{key[1]}"])
+
+
+def _clip(record: Record) -> str:
+    return f"{record.source}/{record.id}"
+
+
+def read_split(prepared: Path, sources: Sequence[str], split: str) -> list[Record]:
+    """Read one split of prepared sources.
+
+    Raises:
+        InputError: None of the sources is there; says how to prepare one.
+    """
+    files = [prepared / name / f"{split}.jsonl" for name in sources]
+    if not any(file.is_file() for file in files):
+        raise InputError(
+            f"{prepared}: none of {', '.join(sources)} is prepared there; run: "
+            f"python -m training prepare --source {sources[0]} --root DIR --out {prepared}"
+        )
+    return [record for file in files if file.is_file() for record in read_records(file)]
+
+
+def gather(records: Sequence[Record], roots: Path, cache_folder: Path, encoders: Encoders) -> Corpus:
+    """Encode what is not yet in the cache, and say what could not be.
+
+    Args:
+        records: Of prepared sources.
+        roots: Holds the folders of the sources, by name.
+        cache_folder: Of the features.
+        encoders: Of the preset.
+
+    Raises:
+        InputError: Of no record features could be had; gives the first reason.
+    """
+    cache = FeatureCache(cache_folder, encoders.version)
+    content = ContentKeys(cache_folder / "content.jsonl")
+    keys, wanted, problems = {}, {}, []
+    for record in records:
+        try:
+            keys[_clip(record)] = key = content.key(record, roots / record.source)
+        except InputError as error:
+            problems.append((_clip(record), str(error)))
+            continue
+        wanted.setdefault(key, record)
+
+    def encode(record: Record) -> ClipFeatures:
+        return encoders.encode(decode_clip(record, roots / record.source))
+
+    jobs = [(key, lambda r=record: encode(r)) for key, record in wanted.items() if key not in cache]
+    problems += fill(cache, tqdm(jobs, desc="features", disable=not jobs))
+    corpus = Corpus(records, keys, cache)
+    if problems and not corpus.records:
+        raise InputError(f"no clip could be encoded; the first: {problems[0][1]}")
+    for clip, reason in problems[:5]:
+        tqdm.write(f"left out: {clip}: {reason}")
+    if len(problems) > 5:
+        tqdm.write(f"left out: {len(problems) - 5} more")
+    return corpus
+
+
+@dataclass(frozen=True)
+class ExampleMaker:
+    """From instructions to batches.
+
+    Attributes:
+        corpus: Records and features.
+        preset: Of the system.
+        shapes: Of the features.
+        codec: Of the language model.
+        soft_tokens: How many a prompt has.
+    """
+
+    corpus: Corpus
+    preset: Preset
+    shapes: Shapes
+    codec: TextCodec
+    soft_tokens: int
+
+    @property
+    def template(self) -> Template:
+        """Of the prompts."""
+        return TEMPLATES[self.preset.language.template]
+
+    def batches(self, stage: StagePreset, first: int, process: int, processes: int) -> Iterator[Batch]:
+        """Batches of one process, for ever.
+
+        A step has ``accumulate`` batches a process. Batch number b of the stage holds the positions from
+        b * batch on, and belongs to process b modulo ``processes``.
+
+        Args:
+            stage: Of the curriculum.
+            first: Number of the batch of the whole stage to go on from.
+            process: Index of this process.
+            processes: How many there are.
+        """
+        instructions = instruction_stream(
+            self.corpus.records,
+            stage=stage.stage,
+            seed=self.preset.seed,
+            start=first * stage.batch,
+            weights=stage.weights or None,
+            template=self.template,
+        )
+        number = first
+        while True:
+            drawn = list(islice(instructions, stage.batch))
+            if number % processes == process:
+                yield self.batch(drawn, stage.modality_dropout, number)
+            number += 1
+
+    def batch(self, instructions: Sequence[Instruction], dropout: float = 0.0, draw: object = None) -> Batch:
+        """Put instructions together; ``draw`` decides which of them lose a modality."""
+        clips = [self._seen(item, dropout, (draw, place)) for place, item in enumerate(instructions)]
+        texts = [self.tokens(item) for item in instructions]
+        length = max(len(prompt) + len(answer) for prompt, answer in texts)
+        ids, targets = (
+            torch.zeros(len(texts), length, dtype=torch.long),
+            torch.full((len(texts), length), IGNORED),
+        )
+        mask = torch.zeros(len(texts), length, dtype=torch.bool)
+        for row, (prompt, answer) in enumerate(texts):
+            end = len(prompt) + len(answer)
+            ids[row, :end] = torch.tensor(prompt + answer)
+            mask[row, :end] = True
+            targets[row, len(prompt) : end] = torch.tensor(answer)
+        records = [self.corpus.record(item.key) for item in instructions]
+        return Batch(
+            features=Features(**batch_of(clips, self.shapes)),
+            ids=ids,
+            mask=mask,
+            targets=targets,
+            labels=torch.tensor([self._label(record) for record in records]),
+            affect=torch.tensor([_affect(record) for record in records]),
+            keys=tuple("/".join(item.key) for item in instructions),
+        )
+
+    def tokens(self, item: Instruction) -> tuple[list[int], list[int]]:
+        """Token ids of prompt and answer; an answer that is too long is cut, its stop token kept."""
+        before, _, after = item.prompt.partition(PLACEHOLDER)
+        encode, longest = self.codec.encode, self.preset.language.longest
+        prompt = [*self.codec.start, *encode(before), *[SOFT] * self.soft_tokens, *encode(after)]
+        answer, stop = encode(item.target), encode(self.template.stop)
+        room = max(0, longest + self.soft_tokens - len(prompt) - len(stop))
+        return prompt, answer[:room] + stop
+
+    def _seen(self, item: Instruction, dropout: float, draw: tuple[object, ...]) -> ClipFeatures:
+        """Features that the instruction lets be looked at; at random without sound, or without pictures."""
+        found = self.corpus.features(item.key)
+        kept = {name: value for name, value in found.items() if _STREAMS[name] in item.streams}
+        hears, sees = "audio" in kept, "image" in kept or "video" in kept
+        chosen = chance.fraction(self.preset.seed, item.key, *draw, "modality")
+        if hears and sees and chosen < dropout:
+            is_deaf = chosen < dropout / 2
+            kept = {name: value for name, value in kept.items() if (name == "audio") != is_deaf}
+        return kept
+
+    def _label(self, record: Record | None) -> int:
+        if record is None or record.task is not Task.EMOTION or record.label is None:
+            return IGNORED
+        label = to_default(record.label)
+        return self.preset.head.labels.index(label) if label in self.preset.head.labels else IGNORED
+
+
+def _affect(record: Record | None) -> tuple[float, float]:
+    """Valence and arousal as annotated; else those of the label's place in the circumplex; else NaN."""
+    nothing = (float("nan"), float("nan"))
+    if record is None:
+        return nothing
+    if record.valence is not None and record.arousal is not None:
+        return record.valence, record.arousal
+    label = to_default(record.label) if record.task is Task.EMOTION and record.label else None
+    return CIRCUMPLEX[label] if label else nothing

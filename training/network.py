@@ -1,0 +1,93 @@
+"""From a preset to the network, and its trained weights to a file and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from emollama_ros.errors import BundleError
+from training.encoders import Shapes
+from training.networks.conv_attention import ConvAttentionConfig
+from training.networks.emotion_llama import EmotionLlama, EmotionLlamaConfig
+from training.networks.fusion import FusionConfig
+from training.networks.language import LanguageModel
+from training.presets import Preset
+
+
+def config_of(preset: Preset, shapes: Shapes, language: int) -> EmotionLlamaConfig:
+    """Sizes of the network.
+
+    Args:
+        preset: Of the system.
+        shapes: Of the encoders' features.
+        language: Width of the language model.
+    """
+    fusion, tokens = preset.fusion, preset.tokens
+    inputs = (shapes.audio[2], shapes.video[1], shapes.video[1])
+    sizes = ConvAttentionConfig(
+        inputs, fusion.hidden, fusion.width, fusion.output, fusion.blocks, fusion.dropout
+    )
+    return EmotionLlamaConfig(
+        fusion=FusionConfig(fusion.kind, sizes, tokens.fusion, fusion.layers),
+        audio=shapes.audio[2],
+        image=shapes.image[1],
+        video=shapes.video[1],
+        image_tokens=tokens.image,
+        video_tokens=tokens.video,
+        audio_tokens=tokens.audio,
+        audio_layers=shapes.audio[0],
+        normalise=fusion.normalise,
+        language=language,
+        labels=len(preset.head.labels),
+    )
+
+
+def build(preset: Preset, shapes: Shapes, language: LanguageModel) -> EmotionLlama:
+    """The network of a preset, newly initialised by its seed."""
+    torch.manual_seed(preset.seed)
+    return EmotionLlama(config_of(preset, shapes, language.width), language.model)
+
+
+def trained_state(net: nn.Module) -> dict[str, Tensor]:
+    """Weights that are trained, by name."""
+    return {name: value.detach() for name, value in net.named_parameters() if value.requires_grad}
+
+
+def save_trained(state: Mapping[str, Tensor], path: Path, **about: str) -> None:
+    """Write trained weights, complete or not at all; ``about`` goes into the file's metadata."""
+    part = path.with_suffix(".part")
+    save_file({name: value.cpu().contiguous() for name, value in state.items()}, part, metadata=about)
+    part.replace(path)
+
+
+def load_trained(net: nn.Module, path: Path) -> None:
+    """Load trained weights.
+
+    Raises:
+        BundleError: The file is missing or damaged, or not of this network; names what does not fit.
+    """
+    try:
+        state = load_file(path)
+    except Exception as error:  # whatever safetensors finds wrong
+        raise BundleError(f"{path}: cannot be read as safetensors ({error})") from None
+    wanted = trained_state(net)
+    wrong = [
+        *(f"no {name}" for name in wanted if name not in state),
+        *(f"unknown {name}" for name in state if name not in wanted),
+        *(
+            f"{name} is {tuple(state[name].shape)}, not {tuple(value.shape)}"
+            for name, value in wanted.items()
+            if name in state and state[name].shape != value.shape
+        ),
+    ]
+    if wrong:
+        raise BundleError(
+            f"{path}: not the weights of this network: {wrong[0]} (of {len(wrong)} differences)"
+        )
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(state[name])
