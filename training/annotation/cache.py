@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from emollama_ros.errors import InputError
 from training.annotation.agents import Agent, Request, Usage
 
@@ -249,4 +251,4 @@ def _sha256(text: str) -> str:
 
 
 def _who(role: str, model: str, prompt: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {"role": role, "model": model, "prompt": prompt, "settings": dict(settings)}
+    return {"role": role, "model": model, "prompt": prompt, "settings": to_jsonable_python(dict(settings))}

@@ -14,6 +14,7 @@ import typer
 from emollama_ros.errors import ConfigError, EmollamaError
 
 if TYPE_CHECKING:
+    from training.annotation.factories import LocalFactory
     from training.annotation.pipeline import AgentFactory, Engine, Job, Outcome
 
 #: Status of a run that stopped at a cap, and of one that was interrupted, as shells have it.
@@ -63,6 +64,8 @@ def annotate(
     visual_model: Annotated[str, typer.Option(help="Describes the picture, such as Qwen2.5-VL.")] = "",
     fusion_model: Annotated[str, typer.Option(help="Writes the reasoning.")] = "",
     measure: Annotated[bool, typer.Option(help="Measure face and words here before asking.")] = True,
+    people: Annotated[Path | None, typer.Option(help="What is usual for whom (measure-people).")] = None,
+    transcribe: Annotated[bool, typer.Option(help="Transcribe clips without words here.")] = True,
     frames: Annotated[int, typer.Option(help="Frames shown besides the peak frame.")] = 4,
     prompt: Annotated[str, typer.Option(help="Version of the prompts.")] = "v1",
     seed: Annotated[int, typer.Option(help="For endpoints that know seeds.")] = 0,
@@ -91,9 +94,10 @@ def annotate(
         job = _job(
             records, root, out, workers or (1 if backend is Backend.LOCAL else 4), mode is Mode.GUIDED,
             _caps(max_requests, max_tokens, max_cost, price_in, price_out), _rates(rpm, tpm),
-            _local(mode) if backend is Backend.LOCAL else _asking(
+            _local(mode, people, transcribe) if backend is Backend.LOCAL else _asking(
                 (base_url, key_env, timeout, attempts, backoff, seed),
-                (audio_model, visual_model, fusion_model), frames, prompt, mode, measure,
+                (audio_model, visual_model, fusion_model), frames, prompt,
+                _local(mode, people, transcribe) if measure else None,
             ),
         )  # fmt: skip
         summary = _run(job, _engine(engine, ray_address, ray_temp_dir))
@@ -152,10 +156,10 @@ def _rates(rpm: int | None, tpm: int | None) -> Any:
     return Rates(rpm, tpm)
 
 
-def _local(mode: Mode) -> AgentFactory:
+def _local(mode: Mode, people: Path | None, transcribe: bool) -> LocalFactory:
     from training.annotation.factories import LocalFactory
 
-    return LocalFactory(mode is Mode.GUIDED)
+    return LocalFactory(mode is Mode.GUIDED, people and people.resolve(), transcribe)
 
 
 def _asking(
@@ -163,13 +167,11 @@ def _asking(
     models: tuple[str, str, str],
     frames: int,
     prompt: str,
-    mode: Mode,
-    measure: bool,
+    measuring: LocalFactory | None,
 ) -> AgentFactory:
     try:
         from training.annotation.backends.chat import Endpoint
-        from training.annotation.backends.openai_compatible import Models, Sight
-        from training.annotation.factories import EndpointFactory
+        from training.annotation.backends.openai_compatible import EndpointFactory, Models, Sight
     except ImportError as error:
         raise ConfigError(f"--backend openai: {error}: pip install 'emollama-ros[annotation]'") from None
     url, key_env, timeout, attempts, backoff, seed = endpoint
@@ -178,7 +180,7 @@ def _asking(
     if frames < 1:
         raise ConfigError(f"--frames {frames}: at least 1 is needed")
     where = Endpoint(url, key_env, timeout, attempts, backoff, seed=seed)
-    return EndpointFactory(where, Models(*models), Sight(frames), prompt, mode is Mode.GUIDED, measure)
+    return EndpointFactory(where, Models(*models), Sight(frames), prompt, measuring)
 
 
 def _engine(name: EngineName, address: str, temp_dir: Path | None) -> Engine:

@@ -428,7 +428,7 @@ def _usage_by_role(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
     for outcome in outcomes:
         for role, usage in outcome.usage.items():
             totals[role] = totals.get(role, Usage()) + Usage(**usage.model_dump())
-    return {role: asdict(totals[role]) for role in ROLES if role in totals}
+    return {role: asdict(totals[role]) for role in ROLES if totals.get(role, Usage()) != Usage()}
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ that sees describes the picture, one that writes joins both with the words and t
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +18,15 @@ from training.annotation.backends.clip_media import jpegs_of, wav_of
 from training.annotation.backends.prompts import Prompt, as_data, load_prompt
 from training.annotation.backends.replies import Reply, ReplyFormError, label_words, parse_reply, reply_schema
 from training.annotation.cache import completion_key, media_digests
+from training.annotation.factories import LocalFactory
 from training.annotation.guard import check_text
 from training.annotation.limits import Ledger
 from training.mmeverse.schema import Record
 
 Message = dict[str, Any]
 _NOTHING = Finding({})
+#: Measured on this machine even where models behind an endpoint find the words: nobody has to be asked.
+_MEASURED: frozenset[Role] = frozenset({"transcript", "face"})
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,37 @@ def endpoint_agents(
     if models.fusion:
         agents.append(FusionAgent(models.fusion, chat, load_prompt("fusion", prompt)))
     return tuple(agents)
+
+
+@dataclass(frozen=True)
+class EndpointFactory:
+    """Models behind an endpoint, after face and words were measured here.
+
+    Attributes:
+        endpoint: Where.
+        models: Which.
+        sight: How frames are shown.
+        prompt: Name of the prompts' version.
+        measuring: Measures face and words; None to leave them out.
+    """
+
+    endpoint: Endpoint
+    models: Models
+    sight: Sight = field(default_factory=Sight)
+    prompt: str = "v1"
+    measuring: LocalFactory | None = None
+
+    def __call__(self, ledger: Ledger) -> Sequence[Agent]:
+        """Make the agents.
+
+        Raises:
+            ConfigError: See `endpoint_agents` and `LocalFactory`.
+        """
+        asked = endpoint_agents(self.endpoint, self.models, ledger, self.sight, self.prompt)
+        if self.measuring is None:
+            return asked
+        measured = [agent for agent in self.measuring(ledger) if agent.role in _MEASURED]
+        return [*measured, *asked]
 
 
 def _repair(text: str, problem: ReplyFormError) -> list[Message]:
