@@ -39,7 +39,7 @@ def is_ours_alone(name: str) -> bool:
     return name.startswith(OURS_ALONE)
 
 
-def load_trained(net: EmotionLlama, path: Path) -> tuple[str, ...]:
+def load_released(net: EmotionLlama, path: Path) -> tuple[str, ...]:
     """Load what `import-released` wrote, or any file of trained weights under our names, into a network.
 
     Args:
