@@ -1,6 +1,7 @@
 """From a folder as distributed to checked records: damage, kills, and what is written."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -220,6 +221,23 @@ def test_a_file_that_crashes_the_decoder_is_found_and_the_rest_goes_on(tmp_path)
     crashed = {facts.file for facts in found if "crashes the decoder" in facts.problem}
     assert crashed == {"crash7", "crash30"}
     assert all(facts.bytes for facts in found if facts.file not in crashed)
+
+
+def test_files_are_not_blamed_where_no_process_can_be_started(tmp_path, root):
+    emodb(tmp_path / "data", 30)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\nfrom training.mmeverse.prepare import prepare\n"
+        "prepare('emodb', Path('data'), Path('out'), jobs=2)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 1 and b"ConfigError: jobs: no other process can be started" in done.stderr
 
 
 def test_an_older_journal_counts_for_nothing(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from typing import TextIO
 
 from pydantic import ValidationError
 
+from emollama_ros.errors import ConfigError
 from training.mmeverse.media_facts import FACTS_VERSION, MediaFacts, Span, examine
 
 #: Files handed to a process at once, and batches waiting for each process.
@@ -116,6 +117,9 @@ def examine_all(
 
     Returns:
         In the order of the jobs.
+
+    Raises:
+        ConfigError: Other processes are wanted and none can be started.
     """
     found = {job.file: facts for job in jobs if (facts := journal.find(job)) is not None}
     progress(len(found))
@@ -176,12 +180,24 @@ def _one_by_one(work: _OnFile, jobs: Sequence[Job]) -> Iterator[list[MediaFacts]
     left = iter(jobs)
     while (job := next(left, None)) is not None:
         with _pool(1) as pool:
+            _start(pool)
             try:
                 while job is not None:
                     yield [pool.submit(work, job.file, job.spans).result()]
                     job = next(left, None)
             except BrokenProcessPool:
                 yield [MediaFacts(file=job.file, problem="crashes the decoder; it is damaged")]
+
+
+def _start(pool: ProcessPoolExecutor) -> None:
+    """Make sure that a process can be started at all: no file may be blamed for that."""
+    try:
+        pool.submit(os.getpid).result()
+    except BrokenProcessPool as error:
+        raise ConfigError(
+            "jobs: no other process can be started; give 1, or begin the calling script with "
+            "`if __name__ == '__main__':`"
+        ) from error
 
 
 def _pool(processes: int) -> ProcessPoolExecutor:
