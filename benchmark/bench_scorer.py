@@ -77,7 +77,7 @@ def measure_predictions(clips: int, scratch: Path, seed: int = 0) -> dict[str, A
         ``clips``, ``read_s`` (and check), ``score_s`` (with intervals over 100 people a set), ``total_s``.
     """
     from training.evaluation.predictions import append, read_predictions
-    from training.evaluation.scoring import Means, score_set
+    from training.evaluation.scoring import ScoringOptions, score_set
     from training.evaluation.suites import SUITES
 
     draw = random.Random(seed)
@@ -88,11 +88,10 @@ def measure_predictions(clips: int, scratch: Path, seed: int = 0) -> dict[str, A
     }
     file = scratch / "predictions.jsonl"
     append((p for _, predictions in cases.values() for p in predictions), file)
-    means = Means(work_out(made_up_tables(draw)))
+    options = ScoringOptions(work_out(made_up_tables(draw)))
     given, read_s = _timed(lambda: read_predictions(file))
-    _, score_s = _timed(
-        lambda: [score_set(sets[n], records, given, means) for n, (records, _) in cases.items()]
-    )
+    scored = [(sets[name], records) for name, (records, _) in cases.items()]
+    _, score_s = _timed(lambda: [score_set(of, records, given, options) for of, records in scored])
     times = {"read_s": read_s, "score_s": score_s, "total_s": read_s + score_s}
     return {"clips": len(given)} | {name: significant(value) for name, value in times.items()}
 

@@ -18,7 +18,7 @@ from training.mmeverse.sources import SOURCES
 
 if TYPE_CHECKING:
     from training.evaluation.runner import Result
-    from training.evaluation.scoring import Means
+    from training.evaluation.scoring import ScoringOptions
 
 Root = Annotated[Path, typer.Option(help="Folder that holds the sources' folders.")]
 SuiteName = Annotated[str, typer.Option("--suite", help="mer-unibench, mmeverse or open.")]
@@ -123,16 +123,16 @@ def benchmark(
     from training.evaluation.suites import suite_named
 
     with _told():
-        chosen, means = suite_named(suite), _means(tables, judge)
+        chosen, options = suite_named(suite), _options(tables, judge)
         out = out or Path("build") / "reports" / chosen.name
         if predictions:
-            result = run(chosen, data, read_predictions(predictions), None, means, limit)
+            result = run(chosen, data, read_predictions(predictions), None, options, limit)
         else:
             from training.evaluation.adapters.bundle import BundleModel
 
             model = BundleModel.load(bundle)
             out.mkdir(parents=True, exist_ok=True)
-            result = run(chosen, data, out / "predictions.jsonl", model, means, limit)
+            result = run(chosen, data, out / "predictions.jsonl", model, options, limit)
         _report(result, out)
 
 
@@ -179,19 +179,19 @@ def score_predictions(
 
     with _told():
         given = read_predictions(predictions)
-        result = run(suite_named(suite), data, given, None, _means(tables, judge))
+        result = run(suite_named(suite), data, given, None, _options(tables, judge))
         if out:
             _report(result, out)
         else:
             typer.echo(markdown(result))
 
 
-def _means(tables: Path | None, judge: str) -> Means:
+def _options(tables: Path | None, judge: str) -> ScoringOptions:
     from training.evaluation.judge import load_judge
-    from training.evaluation.scoring import Means
+    from training.evaluation.scoring import ScoringOptions
     from training.evaluation.wheels import read_grouping
 
-    return Means(read_grouping(tables) if tables else None, load_judge(judge))
+    return ScoringOptions(read_grouping(tables) if tables else None, load_judge(judge))
 
 
 def _report(result: Result, out: Path) -> None:

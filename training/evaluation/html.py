@@ -53,7 +53,7 @@ def _set(measured: Measured, plots: Plots) -> dict[str, Any]:
         "why": scores.absent.get(of.primary, ""),
         "kept": scores.kept,
         "dropped": sum(scores.dropped.values()),
-        "persons": scores.persons,
+        "persons": report.people_in_words(measured),
         "seen": report.seen_in_words(measured),
         "is_seen": bool(measured.seen),
         "facts": report.facts(measured),

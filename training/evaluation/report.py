@@ -51,9 +51,9 @@ def to_json(result: Result) -> dict[str, Any]:
         "suite": suite.name,
         "model": result.model,
         "limit": result.limit,
-        "bootstrap": {"draws": result.means.draws, "seed": result.means.seed},
-        "emotion_wheels": result.means.grouping is not None,
-        "judge": result.means.judge.name if result.means.judge else None,
+        "bootstrap": {"draws": result.options.draws, "seed": result.options.seed},
+        "emotion_wheels": result.options.grouping is not None,
+        "judge": result.options.judge.name if result.options.judge else None,
         "rules": list(result.rules),
         "mean_of_primary": {"value": _rounded(mean), "sets": count, "of": len(suite.sets)},
         "sets": [_set_to_json(m) for m in result.measured],
@@ -170,9 +170,15 @@ def _row_of(measured: Measured) -> tuple[str, ...]:
         interval_in_words(figure) if figure else _DASH,
         str(scores.kept),
         str(sum(scores.dropped.values())),
-        str(scores.persons) if scores.persons is not None else "not told",
+        people_in_words(measured),
         seen_in_words(measured),
     )
+
+
+def people_in_words(measured: Measured) -> str:
+    """How many people the clips are of, where that is told and more than their number."""
+    persons, kept = measured.scores.persons, measured.scores.kept
+    return "not told" if persons is None else "one a clip" if persons == kept else str(persons)
 
 
 def beside(result: Result) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -265,14 +271,14 @@ def _method(result: Result) -> Iterator[str]:
 
 def method(result: Result) -> list[str]:
     """How figures came about, a sentence each."""
-    means = result.means
+    options = result.options
     lines = [
-        f"Intervals: 95 %, percentile bootstrap, {means.draws} draws, seed {means.seed}; people are drawn, "
-        "not clips, wherever the source tells who they are.",
+        f"Intervals: 95 %, percentile bootstrap, {options.draws} draws, seed {options.seed}; people are "
+        "drawn, not clips, wherever the source tells who they are.",
         "Clips without a usable prediction are dropped and counted; WAR with dropped as wrong stands beside.",
         *result.rules,
     ]
-    return lines + ([f"Judge: {means.judge.name}."] if means.judge else [])
+    return lines + ([f"Judge: {options.judge.name}."] if options.judge else [])
 
 
 def summary(result: Result) -> str:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from emollama_ros.errors import ConfigError, EmollamaError, InputError
 from training.evaluation.adapters.base import CannotTellError, Claim, Model
 from training.evaluation.predictions import Key, Prediction, append, read_predictions
-from training.evaluation.scoring import Means, SetScores, score_set
+from training.evaluation.scoring import ScoringOptions, SetScores, score_set
 from training.evaluation.suites import BenchmarkSet, Suite
 from training.mmeverse.schema import Record
 from training.mmeverse.sources import SOURCES, Item, Reject, read_items
@@ -98,7 +98,7 @@ class Result:
         model: Name of the model.
         measured: Sets with scores.
         absent: Sets without, and why.
-        means: Seed, draws and judge used.
+        options: Seed, draws and judge used.
         limit: Clips a set, if not all were taken.
         rules: How the model's output became words of the sets.
     """
@@ -107,7 +107,7 @@ class Result:
     model: str
     measured: tuple[Measured, ...]
     absent: tuple[Absent, ...]
-    means: Means
+    options: ScoringOptions
     limit: int | None = None
     rules: tuple[str, ...] = ()
 
@@ -188,14 +188,17 @@ def predict(
 
     Raises:
         InputError: The file holds predictions of another model, or is damaged.
+        ConfigError: The model cannot be used at all; what it said before is kept.
     """
     done = _resumed(path, model.name)
     asked = [(r, p.root) for p in present for r in p.records if not model.cannot_do(r)]
     todo = {r.key: (r, root) for r, root in asked if r.key not in done}
     failures: dict[Key, str] = {}
     bar = tqdm(todo.values(), desc="clips", disable=not progress)
-    append(_predictions(model, bar, done, failures), path)
-    _write_failures(failures, failures_path(path))
+    try:
+        append(_predictions(model, bar, done, failures), path)
+    finally:
+        _write_failures(failures, failures_path(path))
     return done
 
 
@@ -260,7 +263,7 @@ def read_failures(path: Path) -> dict[Key, str]:
 def measure(
     found: Present,
     predictions: Mapping[Key, Prediction],
-    means: Means,
+    options: ScoringOptions,
     model: Model | None = None,
     failures: Mapping[Key, str] | None = None,
 ) -> Measured:
@@ -269,7 +272,7 @@ def measure(
     Args:
         found: The set.
         predictions: Of any sets.
-        means: Wheels, judge, bootstrap.
+        options: Wheels, judge, bootstrap.
         model: Who predicted; None where only the predictions are known.
         failures: Of the model, by key.
     """
@@ -280,7 +283,7 @@ def measure(
     return Measured(
         of=found.of,
         clips=len(found.records),
-        scores=score_set(found.of, found.records, predictions, means, silent),
+        scores=score_set(found.of, found.records, predictions, options, silent),
         unreadable=len(found.rejects),
         damage=tuple(f"{r.where}: {r.reason}" for r in found.rejects[:_SHOWN]),
         failures=tuple(f"{n} x {why}" for why, n in Counter(failed).most_common(_SHOWN)),
@@ -321,7 +324,7 @@ def run(
     data: Path,
     predictions: Mapping[Key, Prediction] | Path,
     model: Model | None = None,
-    means: Means | None = None,
+    options: ScoringOptions | None = None,
     limit: int | None = None,
 ) -> Result:
     """Measure a suite.
@@ -331,14 +334,14 @@ def run(
         data: Folder that holds the sources' folders.
         predictions: What to score; with a model, the file where it keeps them.
         model: Who predicts; None to score what is given.
-        means: Wheels, judge, bootstrap.
+        options: Wheels, judge, bootstrap.
         limit: At most so many clips a set.
 
     Raises:
         InputError: No data, or predictions of another model.
         ConfigError: A path without a model.
     """
-    means, there, failures = means or Means(), contents(suite, data, limit), None
+    options, there, failures = options or ScoringOptions(), contents(suite, data, limit), None
     if isinstance(predictions, Path):
         if model is None:
             raise ConfigError("predictions were given as a path to write to, but no model to write them")
@@ -346,13 +349,13 @@ def run(
         predictions = predict(model, there.present, predictions)
         failures = read_failures(failures_at)
     able, unable = _able(there.present, model, predictions)
-    measured = tuple(measure(p, predictions, means, model, failures) for p in able)
+    measured = tuple(measure(p, predictions, options, model, failures) for p in able)
     order = [of.name for of in suite.sets]
     absent = sorted((*there.absent, *unable), key=lambda a: order.index(a.of.name))
     names = sorted({p.model for p in predictions.values() if p.model})
     name = model.name if model else ", ".join(names) or "a model that is not named"
     rules = model.rules if model else ()
-    return Result(suite, name, measured, tuple(absent), means, limit, rules)
+    return Result(suite, name, measured, tuple(absent), options, limit, rules)
 
 
 def _able(

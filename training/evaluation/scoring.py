@@ -69,7 +69,7 @@ class SetScores:
 
 
 @dataclass(frozen=True)
-class Means:
+class ScoringOptions:
     """What scoring needs besides the clips.
 
     Attributes:
@@ -89,7 +89,7 @@ def score_set(
     of: BenchmarkSet,
     records: Sequence[Record],
     predictions: Mapping[Key, Prediction],
-    means: Means | None = None,
+    options: ScoringOptions | None = None,
     unsayable: Sequence[str] = (),
 ) -> SetScores:
     """Score one set.
@@ -98,12 +98,12 @@ def score_set(
         of: The set.
         records: All of its clips.
         predictions: By key; what is missing is dropped and counted.
-        means: Wheels, judge, bootstrap.
+        options: Wheels, judge, bootstrap.
         unsayable: Labels that the model has no word for; adds ``uar_sayable``.
     """
     told = [interpret(record, predictions.get(record.key)) for record in records]
     pairs = [(r, t) for r, t in zip(records, told, strict=True) if not t.dropped]
-    clips = _Clips([r for r, _ in pairs], [t for _, t in pairs], predictions, means or Means())
+    clips = _Clips([r for r, _ in pairs], [t for _, t in pairs], predictions, options or ScoringOptions())
     found = _Found()
     if clips.records:
         _SCORERS[of.task](clips, found)
@@ -144,7 +144,7 @@ class _Clips:
     records: Sequence[Record]
     told: Sequence[Told]
     predictions: Mapping[Key, Prediction]
-    means: Means
+    options: ScoringOptions
 
     def owners(self) -> list[str]:
         """Whom the bootstrap draws: people, or clips where the source does not tell all people."""
@@ -163,7 +163,7 @@ class _Clips:
         owners = [owner for owner, kept in zip(self.owners(), keep, strict=True) if kept]
         if len(set(owners)) < 2:
             return None
-        low, high = bootstrap(parts[keep], owners, statistic, self.means.draws, self.means.seed)
+        low, high = bootstrap(parts[keep], owners, statistic, self.options.draws, self.options.seed)
         return None if np.isnan(low) else (float(low), float(high))
 
     def probabilities(self, labels: Sequence[str]) -> NDArray[np.float64] | None:
@@ -236,7 +236,7 @@ def _hits(clips: _Clips, found: _Found) -> None:
     """Hit rate over the wheels; emotions only."""
     if clips.records[0].task is not Task.EMOTION:
         return
-    if (grouping := clips.means.grouping) is None:
+    if (grouping := clips.options.grouping) is None:
         found.absent |= dict.fromkeys(("hit_rate", "m_score"), _NO_TABLES)
         return
     truth = [(r.label or "").lower() for r in clips.records]
@@ -248,7 +248,7 @@ _NO_TABLES = "the tables of the emotion wheels are not at hand (--tables)"
 
 
 def _open_vocabulary(clips: _Clips, found: _Found) -> None:
-    if (grouping := clips.means.grouping) is None:
+    if (grouping := clips.options.grouping) is None:
         found.absent |= dict.fromkeys(("ov_f", "ov_precision", "ov_recall"), _NO_TABLES)
         return
     answered = group(grouping, [t.labels for t in clips.told])
@@ -373,7 +373,7 @@ def _set_scores(place: int) -> Callable[[Floats], Floats]:
 
 def _judged(clips: _Clips, found: _Found) -> None:
     """What the judge says, where there is one and there is something to compare."""
-    if (judge := clips.means.judge) is None:
+    if (judge := clips.options.judge) is None:
         return
     clues = [(_clues(r), clips.predictions[r.key].reasoning) for r in clips.records]
     labels = [(_joined(r.labels or (r.label or "",)), _said(t)) for r, t in zip(clips.records, clips.told)]  # noqa: B905

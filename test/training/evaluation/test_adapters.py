@@ -183,6 +183,18 @@ def test_a_run_over_an_endpoint_survives_its_failures_and_goes_on(endpoint, open
     assert len(read_predictions(tmp_path / "p.jsonl")) == 5
 
 
+def test_an_endpoint_that_refuses_everything_stops_the_run_and_keeps_what_was_said(
+    endpoint, open_data, tmp_path
+):
+    given = ["--suite", "open", "--data", str(open_data), "--out", str(tmp_path / "p.jsonl")]
+    endpoint.answers = ["neutral", 400, "sadness", 401]
+    done = CliRunner().invoke(app, ["predict", "--model", spec_of(endpoint), *given])
+    assert done.exit_code == 1 and "AuthenticationError; check the model's name" in done.stderr
+    assert "sk-never" not in done.stderr and endpoint.answers == []
+    assert len(read_predictions(tmp_path / "p.jsonl")) == 2
+    assert "BadRequestError" in (tmp_path / "p.jsonl.rejects.jsonl").read_text()
+
+
 @pytest.mark.parametrize("spec", ["openai:", "openai:m", "openai:m@", "openai:m@ftp://x", "openai:@http://x"])
 def test_an_endpoint_needs_a_model_and_an_address(spec):
     with pytest.raises(ConfigError, match="openai:MODEL@URL"):

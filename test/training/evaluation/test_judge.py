@@ -6,7 +6,7 @@ import pytest
 
 from emollama_ros.errors import ConfigError, InputError
 from training.evaluation.judge import EndpointJudge, LexicalJudge, load_judge, mean_overlap, score_in
-from training.evaluation.scoring import Means, score_set
+from training.evaluation.scoring import ScoringOptions, score_set
 from training.evaluation.suites import SUITES
 from training.mmeverse.schema import Clues, Provenance
 
@@ -59,7 +59,7 @@ def test_overlaps_are_scored_only_with_a_judge(record, prediction):
     clip = record(clues=Clues(audio="a trembling voice"), provenance={"clues.audio": told_by})
     told = {clip.key: prediction(label="joy", reasoning="The voice is trembling.")}
     assert "clue_overlap" not in score_set(MELD, [clip], told).figures
-    figures = score_set(MELD, [clip], told, Means(judge=LexicalJudge())).figures
+    figures = score_set(MELD, [clip], told, ScoringOptions(judge=LexicalJudge())).figures
     assert figures["clue_overlap"].value == 10 and figures["label_overlap"].value == 10
 
 

@@ -9,7 +9,7 @@ import pytest
 from training.evaluation.adapters.base import Claim
 from training.evaluation.report import beside, mean_in_words, write
 from training.evaluation.runner import Absent, run
-from training.evaluation.scoring import Figure, Means
+from training.evaluation.scoring import Figure, ScoringOptions
 from training.evaluation.suites import SUITES
 
 #: Role, words, width and number of texts of each figure.
@@ -34,7 +34,9 @@ def result(open_data, oracle, tmp_path_factory):
         trained_on=(Claim("javanese_av"),), wrong=("1", "2", "dev/d1"), silent=("calm",), fails=("dev/d4",)
     )
     model.name = EVIL
-    return run(SUITES["open"], open_data, tmp_path_factory.mktemp("r") / "p.jsonl", model, Means(draws=100))
+    return run(
+        SUITES["open"], open_data, tmp_path_factory.mktemp("r") / "p.jsonl", model, ScoringOptions(draws=100)
+    )
 
 
 @pytest.fixture(scope="module")

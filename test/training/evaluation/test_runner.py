@@ -14,11 +14,11 @@ from training.evaluation.adapters.base import Claim
 from training.evaluation.adapters.bundle import BundleModel, claims_of, words_of
 from training.evaluation.predictions import read_predictions
 from training.evaluation.runner import contents, exposure, failures_path, predict, run, thinned
-from training.evaluation.scoring import Means
+from training.evaluation.scoring import ScoringOptions
 from training.evaluation.suites import SUITES
 from training.mmeverse.schema import Task
 
-QUICK = Means(draws=50)
+QUICK = ScoringOptions(draws=50)
 SETS = {of.name: of for suite in SUITES.values() for of in suite.sets}
 command = CliRunner()
 

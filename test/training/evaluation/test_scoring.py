@@ -12,7 +12,7 @@ from benchmark.bench_scorer import made_up_predictions, made_up_tables
 from training.calibration import calibration_error
 from training.evaluation.mer_unibench import group, hit_rate, open_vocabulary
 from training.evaluation.predictions import NO_PREDICTION, NOT_A_LABEL, Prediction
-from training.evaluation.scoring import Means, score_set
+from training.evaluation.scoring import ScoringOptions, score_set
 from training.evaluation.suites import METRICS, SUITES
 from training.evaluation.wheels import work_out
 from training.mmeverse.schema import Record, Task
@@ -59,7 +59,7 @@ def test_every_set_of_the_suites_against_sklearn(seed):
     draw = random.Random(seed)
     for name in ("meld_emotion", "dfew", "mc_eiu_intent"):
         records, predictions = made_up_predictions(draw, SETS[name], 60)
-        found = score_set(SETS[name], records, by_key(predictions), Means(draws=50))
+        found = score_set(SETS[name], records, by_key(predictions), ScoringOptions(draws=50))
         truth, told = [r.label for r in records], [p.answer for p in predictions]
         assert found.figures["war"].value == pytest.approx(accuracy_score(truth, told))
         assert found.figures["waf"].value == pytest.approx(f1_score(truth, told, average="weighted"))
@@ -94,7 +94,7 @@ def test_hit_rates_are_those_of_the_conforming_scorer(pairs):
     ]
     said = [space[len(answer) % len(space)] for _, answer in pairs]
     told = [Prediction(source="mer2023", id=str(i), task=Task.EMOTION, label=s) for i, s in enumerate(said)]
-    found = score_set(SETS["mer2023"], records, by_key(told), Means(GROUPING, draws=20))
+    found = score_set(SETS["mer2023"], records, by_key(told), ScoringOptions(GROUPING, draws=20))
     expected = hit_rate(GROUPING, [label for label, _ in pairs], group(GROUPING, [[s] for s in said]))
     for wheel, scores in expected.items():
         mine = found.by_wheel[wheel]
@@ -112,7 +112,7 @@ def test_open_vocabulary_scores_are_those_of_the_conforming_scorer(pairs):
 
     records = [Record(split="test", labels=tuple(true), **of(i)) for i, (true, _) in enumerate(pairs)]
     told = [Prediction(answer=", ".join(said), **of(i)) for i, (_, said) in enumerate(pairs)]
-    found = score_set(SETS["ov_merd_plus"], records, by_key(told), Means(GROUPING, draws=20))
+    found = score_set(SETS["ov_merd_plus"], records, by_key(told), ScoringOptions(GROUPING, draws=20))
     expected = open_vocabulary(GROUPING, [t for t, _ in pairs], group(GROUPING, [s for _, s in pairs]))
     f_scores = [s.f_score for s in expected.values()]
     value = found.figures["ov_f"].value
@@ -128,7 +128,7 @@ def test_truly_neutral_clips_are_not_in_the_hit_rate_but_in_the_accuracy(record,
         record("b", "neutral", label_space=(word, "neutral")),
     ]
     predictions = by_key(prediction(i, label=word) for i in "ab")
-    figures = score_set(SETS["meld_emotion"], records, predictions, Means(GROUPING)).figures
+    figures = score_set(SETS["meld_emotion"], records, predictions, ScoringOptions(GROUPING)).figures
     assert (figures["hit_rate"].kept, figures["hit_rate"].dropped) == (1, 1)
     assert (figures["war"].value, figures["war"].kept) == (0.5, 2)
 
@@ -194,6 +194,8 @@ def test_every_figure_has_a_definition():
     draw = random.Random(3)
     for name in ("meld_emotion", "cmu_mosi", "bold"):
         records, predictions = made_up_predictions(draw, SETS[name], 20)
-        figures = score_set(SETS[name], records, by_key(predictions), Means(GROUPING, draws=10)).figures
+        figures = score_set(
+            SETS[name], records, by_key(predictions), ScoringOptions(GROUPING, draws=10)
+        ).figures
         assert figures and set(figures) <= set(METRICS)
         assert list(figures)[: len(SETS[name].metrics)] == list(SETS[name].metrics)

@@ -62,6 +62,7 @@ class Model(Protocol):
         Raises:
             CannotTellError: It could not be predicted.
             InputError: Its media cannot be read.
+            ConfigError: No clip can be predicted, for example because an endpoint refuses the key.
         """
 
 

@@ -100,20 +100,31 @@ class EndpointModel:
 
     def predict(self, record: Record, root: Path) -> Prediction:
         """Ask once."""
-        from openai import OpenAIError
-
         clip = decode_clip(record, root, shrunk) if record.media.files() else DecodedClip(np.zeros(0, "f4"))
-        try:
-            reply = self.client.chat.completions.create(
-                model=self.model, temperature=0, max_tokens=_TOKENS, messages=_messages(record, clip)
-            )
-        except OpenAIError as error:
-            raise CannotTellError(f"the endpoint failed ({type(error).__name__})") from None
+        reply = self._ask(_messages(record, clip))
         if not reply.choices or not (text := reply.choices[0].message.content):
             raise CannotTellError("the endpoint gave an empty answer")
         thoughts = text if answer_of(text) != text.strip() else ""
         place = {"source": record.source, "id": record.id, "task": record.task, "model": self.name}
         return Prediction(answer=text, reasoning=thoughts, **place)
+
+    def _ask(self, messages: list[dict[str, Any]]) -> Any:
+        import openai
+
+        try:
+            return self.client.chat.completions.create(
+                model=self.model, temperature=0, max_tokens=_TOKENS, messages=messages
+            )
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            why = "check the model's name and OPENAI_API_KEY"
+            raise ConfigError(f"{self.client.base_url}: {type(error).__name__}; {why}") from None
+        except openai.APITimeoutError:  # is a kind of connection error, but says nothing about other clips
+            raise CannotTellError("the endpoint did not answer in time") from None
+        except openai.APIConnectionError:
+            why = "is it running? The same command goes on where this one stopped"
+            raise ConfigError(f"{self.client.base_url}: cannot be reached; {why}") from None
+        except openai.OpenAIError as error:
+            raise CannotTellError(f"the endpoint failed ({type(error).__name__})") from None
 
 
 def question(record: Record) -> str:
