@@ -17,12 +17,12 @@ Floats = NDArray[np.float32]
 #: Forehead, bridge of the nose, temples and eye corners: moved by the skull alone.
 _RIGID = (10, 109, 338, 151, 168, 6, 197, 127, 356, 234, 454, 33, 133, 263, 362)
 _ROUNDS = 3
+#: Most that the brows of the two sides may differ in height.
+_BROWS_AGREE = 0.03
 
 #: Points of the mesh; the person's right, which is left in the picture, comes first.
 _OUTER_EYE, _INNER_EYE = (33, 263), (133, 362)
 _UPPER_LID, _LOWER_LID = (159, 158, 160, 386, 385, 387), (145, 153, 144, 374, 380, 373)
-_INNER_BROW, _OUTER_BROW = (107, 55, 336, 285), (70, 63, 300, 293)
-_BROW_HEADS = (55, 285)
 _CHEEKS = (117, 50, 346, 280)
 _WINGS, _UNDER_NOSE = (129, 358), (2,)
 _CORNERS = (61, 291)
@@ -32,7 +32,7 @@ _CHIN, _CHIN_BOSS = (152,), (200, 199)
 
 #: Names of the lengths, in the order of `lengths`.
 LENGTHS = (
-    "inner_brow", "outer_brow", "brow_gap", "eye_opening", "lower_lid", "cheek", "nose_wing", "upper_lip",
+    "inner_brow", "outer_brow", "eye_opening", "lower_lid", "cheek", "nose_wing", "upper_lip",
     "corner_height", "corner_drop", "mouth_width", "lip_gap", "upper_red", "lower_red", "chin_drop",
     "chin_boss", "lower_lip",
 )  # fmt: skip
@@ -112,11 +112,12 @@ def _angles(turns: Floats) -> Floats:
     return np.stack([yaw, pitch, roll], axis=1)
 
 
-def lengths(points: Floats) -> Floats:
-    """The lengths of faces in their own axes, float32 [n, len(LENGTHS)].
+def lengths(points: Floats, brows: Floats) -> Floats:
+    """The lengths of faces in their own axes, float32 [n, len(LENGTHS)]; NaN where one is not seen.
 
     Args:
         points: As `Faces.points`.
+        brows: As `Track.brows`.
     """
 
     def height(*index: int) -> Floats:
@@ -128,9 +129,8 @@ def lengths(points: Floats) -> Floats:
     nose, corners = height(*_UNDER_NOSE), height(*_CORNERS)
     upper, lower = height(*_INNER_UPPER), height(*_INNER_LOWER)
     columns = (
-        height(*_INNER_BROW) - height(*_INNER_EYE),
-        height(*_OUTER_BROW) - height(*_OUTER_EYE),
-        apart(_BROW_HEADS),
+        _agreed(brows[:, 1:3]),
+        _agreed(brows[:, [0, 3]]),
         height(*_UPPER_LID) - height(*_LOWER_LID),
         height(*_LOWER_LID) - height(*_OUTER_EYE, *_INNER_EYE),
         height(*_CHEEKS) - height(*_OUTER_EYE, *_INNER_EYE),
@@ -147,3 +147,9 @@ def lengths(points: Floats) -> Floats:
         height(*_LOWER_LIP) - nose,
     )
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _agreed(pair: Floats) -> Floats:
+    """Mean of both sides; NaN where they differ: then one of them is hair, a shadow or a pair of glasses."""
+    mean = pair.mean(axis=1)
+    return np.where(np.abs(pair[:, 0] - pair[:, 1]) <= _BROWS_AGREE, mean, np.nan).astype(np.float32)

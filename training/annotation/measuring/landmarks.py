@@ -8,6 +8,7 @@ follow a blink or a raised brow. Only annotation uses them: what a robot runs ha
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.annotation.measuring.brows import brow_heights
 from training.packaged_weights import PackagedFile, locate
 from training.synthesis._opencv import cv2
 
@@ -66,8 +68,8 @@ _EYE_OUTPUTS = ("output_eyes_contours_and_brows", "output_iris")
 _RIGHT_EYE = (
     33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173, 130, 25, 110, 24, 23, 22, 26,
     112, 243, 247, 30, 29, 27, 28, 56, 190, 226, 31, 228, 229, 230, 231, 232, 233, 244, 113, 225, 224, 223,
-    222, 221, 189, 35, 124, 46, 53, 52, 65, 143, 111, 117, 118, 119, 120, 121, 128, 245, 156, 70, 63, 105, 66, 107,
-    55, 193,
+    222, 221, 189, 35, 124, 46, 53, 52, 65, 143, 111, 117, 118, 119, 120, 121, 128, 245, 156, 70, 63, 105, 66,
+    107, 55, 193,
 )  # fmt: skip
 _LEFT_EYE = (
     263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398, 359, 255, 339, 254, 253,
@@ -108,11 +110,13 @@ class Track:
         index: Index of each frame in its file, int64 [n].
         seconds: Time of each frame in its file, float64 [n].
         points: x (right), y (down) and z (away) in pixels, float32 [n, 468, 3]; NaN where no face is seen.
+        brows: Heights of the brows as `brows.brow_heights` finds them, float32 [n, 4].
     """
 
     index: NDArray[np.int64]
     seconds: NDArray[np.float64]
     points: Floats
+    brows: Floats
 
     @property
     def is_seen(self) -> NDArray[np.bool_]:
@@ -126,7 +130,7 @@ def track(pictures: Iterable[tuple[int, int, NDArray[np.uint8]]]) -> Track:
     Args:
         pictures: Index, time in ns and RGB picture of each frame, as `clip_media.frames` yields them.
     """
-    index, seconds, points = [], [], []
+    index, seconds, points, brows = [], [], [], []
     square: Square | None = None
     for number, stamp_ns, picture in pictures:
         found = _follow(picture, square)
@@ -134,8 +138,13 @@ def track(pictures: Iterable[tuple[int, int, NDArray[np.uint8]]]) -> Track:
         index.append(number)
         seconds.append(stamp_ns / 1e9)
         points.append(np.full((POINTS, 3), np.nan, np.float32) if found is None else found)
-    stacked = np.stack(points) if points else np.zeros((0, POINTS, 3), np.float32)
-    return Track(np.array(index, np.int64), np.array(seconds), stacked)
+        brows.append(np.full(4, np.nan, np.float32) if found is None else brow_heights(picture, found))
+    return Track(
+        np.array(index, np.int64),
+        np.array(seconds),
+        np.array(points, np.float32).reshape(-1, POINTS, 3),
+        np.array(brows, np.float32).reshape(-1, 4),
+    )
 
 
 def _follow(picture: NDArray[np.uint8], square: Square | None) -> Floats | None:
@@ -228,8 +237,14 @@ def _run(weights: PackagedFile, crop: Floats, outputs: tuple[str, str]) -> tuple
     return first, second
 
 
-@lru_cache(maxsize=3)
+_own = threading.local()
+
+
 def _net(weights: PackagedFile) -> Any:
-    # The other engine of OpenCV 5 gives the first output only.
-    engine = {"engine": cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, "ENGINE_CLASSIC") else {}
-    return cv2.dnn.readNetFromTFLite(str(locate(weights)), **engine)
+    """This thread's network: one of OpenCV cannot be used by two threads at once."""
+    nets = _own.__dict__.setdefault("nets", {})
+    if weights not in nets:
+        # The other engine of OpenCV 5 gives the first output only.
+        engine = {"engine": cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, "ENGINE_CLASSIC") else {}
+        nets[weights] = cv2.dnn.readNetFromTFLite(str(locate(weights)), **engine)
+    return nets[weights]
