@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from training.annotation.cli import register as register_annotation
+from training.annotation.measuring.cli import register as register_measuring
 from training.annotation.review.cli import register as register_review
 from training.evaluation.cli import register as register_evaluation
 from training.mmeverse.cli import register as register_records
@@ -96,6 +97,7 @@ def fit(
 
 register_annotation(app)
 register_evaluation(app)
+register_measuring(app)
 register_review(app)
 register_records(app)
 register_instructions(app)
