@@ -29,7 +29,7 @@ def test_every_source_has_a_row_and_a_section(document, source):
     section = document.split(f"\n### {source.name}\n")[1].split("\n### ")[0]
     for part in (source.homepage, source.licence, source.citation, source.notes.strip()):
         assert part in section
-    assert all(f"    {line}".rstrip() in section for line in source.layout.splitlines())
+    assert f"\n```text\n{source.layout}\n```\n" in section
     assert tasks_of(source.name), "say in datasets_doc.py what is asked about its clips"
 
 

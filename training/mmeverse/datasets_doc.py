@@ -88,11 +88,12 @@ def _section(source: Source) -> Sequence[str]:
         f"- {source.title}: <{source.homepage}>",
         f"- Licence: {source.licence}",
         f"- Cite: {source.citation}",
-        f"- Split: {_split(source)}"
-        + (", nothing may be trained on it" if source.is_evaluation_only else ""),
+        "- For evaluation only: nothing may be trained on it"
+        if source.is_evaluation_only
+        else f"- Split: {_split(source)}",
     ]
     if source.is_acted:
         facts.append("- Acted: the same sentences are said under every label, so the words tell nothing")
-    layout = [f"    {line}".rstrip() for line in source.layout.splitlines()]
+    layout = ["```text", *source.layout.splitlines(), "```"]
     notes = ["", source.notes.strip()] if source.notes else []
     return [f"### {source.name}", "", *facts, "", *layout, *notes, ""]
