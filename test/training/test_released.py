@@ -16,6 +16,7 @@ safetensors_torch = pytest.importorskip(
 )
 
 from emollama_ros.errors import InputError  # noqa: E402
+from training.networks.backbones import load_eva  # noqa: E402
 from training.networks.conv_attention import ConvAttentionConfig  # noqa: E402
 from training.networks.emotion_llama import SOFT, EmotionLlama, EmotionLlamaConfig, Features  # noqa: E402
 from training.networks.eva_vit import EvaConfig, EvaViT  # noqa: E402
@@ -164,6 +165,7 @@ def test_the_picture_encoder_is_written_without_what_stands_behind_it(inputs):
     report = run(inputs)
     written = safetensors_torch.load_file(inputs.checkpoint.parent / "out" / EVA)
     EvaViT(SIZES.eva).load_state_dict(written, strict=True)
+    load_eva(inputs.checkpoint.parent / "out" / EVA)  # as the preset will
     assert torch.equal(written["blocks.1.attn.q_bias"], eva_state()["blocks.1.attn.q_bias"])
     assert set(report.files["eva"].unused) == {"norm.weight", "head.bias", "blocks.2.norm1.bias"}
 
