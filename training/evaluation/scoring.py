@@ -376,7 +376,8 @@ def _judged(clips: _Clips, found: _Found) -> None:
     if (judge := clips.options.judge) is None:
         return
     clues = [(_clues(r), clips.predictions[r.key].reasoning) for r in clips.records]
-    labels = [(_joined(r.labels or (r.label or "",)), _said(t)) for r, t in zip(clips.records, clips.told)]  # noqa: B905
+    told = zip(clips.records, clips.told, strict=True)
+    labels = [(_joined(r.labels or (r.label or "",)), _said(t)) for r, t in told]
     for name, aspect, pairs in (
         ("clue_overlap", "clues", clues),
         ("label_overlap", "labels", labels),
