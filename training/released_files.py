@@ -69,7 +69,8 @@ def _first(error: Exception) -> str:
     """What torch found, without its advice to switch the check off."""
     text = str(error).replace("\n", " ")
     _, found, rest = text.partition("WeightsUnpickler error: ")
-    return " ".join((rest if found else text).split())[:120] or type(error).__name__
+    words = " ".join((rest if found else text).split())[:120]
+    return words if " " in words else f"{type(error).__name__} {words}".strip()
 
 
 def _only_tensors(content: Any, path: Path) -> dict[str, Tensor]:

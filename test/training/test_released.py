@@ -286,10 +286,10 @@ def test_safetensors_that_are_cut_off_are_named(inputs):
     refused(inputs, "model.safetensors", "cut off")
 
 
-@pytest.mark.parametrize("text", ["", "<html>404</html>"])
+@pytest.mark.parametrize("text", ["", "junk\n", "<html>404</html>"])
 def test_what_is_no_checkpoint_is_named(inputs, text):
     inputs.checkpoint.write_text(text)
-    refused(inputs, "checkpoint_9.pth")
+    refused(inputs, "checkpoint_9.pth: is", "Error" if text == "junk\n" else "damaged")
 
 
 def test_something_besides_tensors_is_named(inputs):
