@@ -1,6 +1,6 @@
 """Real clips, measured on this machine: killed three times and resumed gives what an unbroken run gives.
 
-Six clips; EMOLLAMA_ANNOTATE_CLIPS=50 takes as many as asked for.
+Four clips; EMOLLAMA_ANNOTATE_CLIPS=50 takes as many as asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.mmeverse.sources import Found, read_items
 
 pytest.importorskip("parselmouth", reason="needs the extra [annotation] (make test installs it)")
 
-COUNT = int(os.environ.get("EMOLLAMA_ANNOTATE_CLIPS", "6"))
+COUNT = int(os.environ.get("EMOLLAMA_ANNOTATE_CLIPS", "4"))
 SEED = 3
 
 

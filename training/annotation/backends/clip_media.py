@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from emollama_ros.errors import InputError
-from emollama_ros.streams.media import AudioEvent, VideoEvent, open_media, read_media
+from emollama_ros.streams.media import CHUNK_S, AudioEvent, VideoEvent, open_media, read_media
 from emollama_ros.streams.stamps import NS_PER_S
 from training.mmeverse.schema import Media, Record
 
@@ -93,15 +93,15 @@ def jpegs_of(record: Record, root: Path, frames: int, longest_side: int, quality
 def _samples(path: Path, span: Span) -> NDArray[np.float32]:
     """Mono sound of a span, float32 at 16 kHz, cut at whole samples."""
     parts = [np.zeros(0, np.float32)]
-    for event in read_media(path, sample_rate=RATE_HZ):
-        if not isinstance(event, AudioEvent):
-            continue
-        begin = event.stamp_ns / NS_PER_S
-        if begin >= span.end_s:
-            break
-        first = max(0, round((span.start_s - begin) * RATE_HZ))
-        last = min(float(len(event.samples)), round(min(span.end_s - begin, 1e6) * RATE_HZ))
-        parts.append(event.samples[first : int(last)])
+    with read_media(path, sample_rate=RATE_HZ) as events:
+        for event in events:
+            begin_s = event.stamp_ns / NS_PER_S
+            if begin_s >= span.end_s:
+                break
+            if isinstance(event, AudioEvent):
+                first = max(0, round((span.start_s - begin_s) * RATE_HZ))
+                left_s = min(span.end_s - begin_s, CHUNK_S)
+                parts.append(event.samples[first : round(left_s * RATE_HZ)])
     return np.concatenate(parts)
 
 
@@ -141,7 +141,8 @@ def _frames(path: Path, record: Record, count: int) -> list[NDArray[np.uint8]]:
 
 
 def _video(path: Path) -> Iterator[tuple[int, VideoEvent]]:
-    return enumerate(event for event in read_media(path) if isinstance(event, VideoEvent))
+    with read_media(path) as events:
+        yield from enumerate(event for event in events if isinstance(event, VideoEvent))
 
 
 def _length_s(path: Path, span: Span) -> float:
