@@ -92,7 +92,7 @@ def annotate(
 
     try:
         job = _job(
-            records, root, out, workers or (1 if backend is Backend.LOCAL else 4), mode is Mode.GUIDED,
+            records, root, out, _workers(workers, backend), mode is Mode.GUIDED,
             _caps(max_requests, max_tokens, max_cost, price_in, price_out), _rates(rpm, tpm),
             _local(mode, people, transcribe) if backend is Backend.LOCAL else _asking(
                 (base_url, key_env, timeout, attempts, backoff, seed),
@@ -140,6 +140,12 @@ def _job(
     if not root.is_dir():
         raise ConfigError(f"--root {root}: no such folder")
     return Job(records, root, out, factory, is_guided, workers, caps, rates)
+
+
+def _workers(asked: int | None, backend: Backend) -> int:
+    if asked is not None:
+        return asked
+    return 1 if backend is Backend.LOCAL else 4  # measuring is work for this machine, asking is waiting
 
 
 def _caps(

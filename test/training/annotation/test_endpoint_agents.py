@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from emollama_ros.errors import ConfigError, InputError
 from training.__main__ import app
 from training.annotation.agents import AgentError, Request
+from training.annotation.cache import spent_in
 from training.annotation.limits import LedgerSettings, LocalLedger, RunStoppedError
 from training.mmeverse.schema import Media, read_records, write_records
 
@@ -142,9 +143,9 @@ def test_a_key_that_is_refused_is_told_with_the_variable(chat_server, agent_of, 
     assert KEY not in str(caught.value) and caught.value.__cause__ is None
 
 
-def test_every_attempt_counts_as_a_request(chat_server, agent_of, clips, ledger):
+def test_every_attempt_counts_as_a_request(chat_server, agent_of, clips, tmp_path):
     agent_of(chat_server(only="fails")).annotate(Request(record(0), clips))
-    assert ledger._answers.spent().requests == 2
+    assert spent_in(tmp_path / "answers.sqlite").requests == 2
 
 
 # --- what is sent ----------------------------------------------------------------------------------------
@@ -422,7 +423,7 @@ def test_interrupted_it_says_how_to_go_on(chat_server, command, clips, tmp_path)
         (["--backend", "openai", "--base-url", "http://127.0.0.1:9/v1"], "no model is named"),
         (["--backend", "openai", "--base-url", "x"], "needed is an address"),
         (["--backend", "local", "--max-cost", "3"], "--price-in"),
-        (["--backend", "local", "--workers", "-1"], "workers is -1"),
+        (["--backend", "local", "--workers", "0"], "workers is 0"),
         (["--backend", "local", "--root", "/none"], "--root /none: no such folder"),
         (["--backend", "local", "--records", "/none"], "/none: cannot be read"),
     ],

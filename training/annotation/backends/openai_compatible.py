@@ -7,6 +7,7 @@ that sees describes the picture, one that writes joins both with the words and t
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,7 +55,7 @@ class Models:
 
 
 @dataclass(frozen=True)
-class EndpointAgent:
+class EndpointAgent(ABC):
     """What the three agents share: prompt, question, repair, reading.
 
     Attributes:
@@ -99,9 +100,9 @@ class EndpointAgent:
         ]
         return self._finding(request, messages)
 
+    @abstractmethod
     def content(self, request: Request) -> list[Message] | None:
         """What is asked about a clip, as parts of a message; None where there is nothing to ask."""
-        raise NotImplementedError
 
     def _finding(self, request: Request, messages: list[Message]) -> Finding:
         media = media_digests(request)
