@@ -132,6 +132,8 @@ def _outcomes(records: Sequence[Record], job: Job) -> Generator[tuple[int, Outco
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
+    # Its notes about progress bars and timing would stand among this command's own words.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     actor = _ledger_here(job.ledger)
     rows = [{"index": index, "line": record.to_line()} for index, record in enumerate(records)]
     if not rows:
