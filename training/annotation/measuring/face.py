@@ -36,8 +36,8 @@ from training.annotation.measuring.words import (
 )
 from training.mmeverse.schema import Media
 
-#: Blinks come and go: closed eyes are spoken of where they are closed this share of the clip; no peak is one.
-_EYES_CLOSED, _CLOSED_SHARE = "AU45", 0.5
+#: No peak is a blink, and no blink is worth a word.
+_BLINK = "AU45"
 #: Speech opens the mouth as well: only a marked opening is spoken of.
 _OF_SPEECH = frozenset({"AU25", "AU26"})
 #: Share of the frames that must show a face for anything to be said about it.
@@ -83,26 +83,24 @@ def peak_of(activity: Activity, emotions: Sequence[str]) -> int:
         Position in ``activity.index``; the middle one of the frames with a face where nothing moves.
     """
     of_label = {unit for emotion in emotions for unit in EMOTION_UNITS[emotion]}
-    wanted = [u for u in REPORTED if u in of_label and u != _EYES_CLOSED]
-    chosen = wanted or [u for u in REPORTED if u != _EYES_CLOSED]
+    wanted = [u for u in REPORTED if u in of_label and u != _BLINK]
+    chosen = wanted or [u for u in REPORTED if u != _BLINK]
     seen = np.flatnonzero(np.isfinite(activity.angles[:, 0]))
     total = sum(np.nan_to_num(activity.of(unit)) for unit in chosen)
-    shut = np.nan_to_num(activity.of(_EYES_CLOSED)) >= MARKED_FROM
+    shut = np.nan_to_num(activity.of(_BLINK)) >= MARKED_FROM
     strength = np.convolve(np.where(shut, 0, total), np.ones(_PEAK_WIDTH) / _PEAK_WIDTH, "same")[seen]
     return int(seen[strength.argmax()] if strength.max() > 0 else seen[len(seen) // 2])
 
 
 def swings(angle: NDArray[np.float32], least: float) -> int:
     """Number of movements to and fro of at least ``least``, in the unit of ``angle`` (NaN are left out)."""
-    count, low, high, rising = 0, np.inf, -np.inf, None
+    count, direction, low, high = 0, 0, np.inf, -np.inf
     for value in angle[np.isfinite(angle)]:
         low, high = min(low, value), max(high, value)
-        if rising is not True and value - low >= least:
-            count, rising, high = count + 1, True, value
-        elif rising is not False and high - value >= least:
-            count, rising, low = count + 1, False, value
-        low = value if rising is False else low
-        high = value if rising is True else high
+        if direction <= 0 and value - low >= least:
+            count, direction, high = count + 1, 1, value
+        elif direction >= 0 and high - value >= least:
+            count, direction, low = count + 1, -1, value
     return count
 
 
@@ -124,10 +122,7 @@ def head_claims(activity: Activity) -> list[Claim]:
 
 def face_claims(activity: Activity, peak: int) -> list[Claim]:
     """What the face shows at its peak, strongest first."""
-    strength = {unit: float(np.nan_to_num(activity.of(unit)[peak])) for unit in REPORTED}
-    closed = activity.of(_EYES_CLOSED)
-    share = float((closed[np.isfinite(closed)] >= MARKED_FROM).mean())
-    strength[_EYES_CLOSED] = 5 * share if share >= _CLOSED_SHARE else 0.0
+    strength = {unit: float(np.nan_to_num(activity.of(unit)[peak])) for unit in REPORTED if unit != _BLINK}
     ordered = sorted(strength, key=lambda unit: strength[unit], reverse=True)
     levels = {u: MARKED if strength[u] >= MARKED_FROM else SLIGHT for u in ordered}
     named = [
@@ -156,7 +151,7 @@ class _FaceMeasuring:
     @property
     def settings(self) -> Mapping[str, Any]:
         """Everything else the measurements depend on."""
-        rest = {person: list(lengths) for person, lengths in self.rest.items()}
+        rest = {p: [v if np.isfinite(v) else None for v in lengths] for p, lengths in self.rest.items()}
         return {"guided": self.is_guided, "weights": FACE_MESH.sha256[:12], "rest": rest}
 
     def _look(self, request: Request) -> tuple[Activity, int] | None:

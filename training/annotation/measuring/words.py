@@ -22,38 +22,11 @@ SLIGHT, MARKED = "slight", "marked"
 #: Intensity from which a unit is spoken of (B, slight, in FACS), and from which it is marked (C).
 SLIGHT_FROM, MARKED_FROM = 1.0, 2.5
 
+#: Of the units that are reported (`action_units.REPORTED`): slight, and marked.
 _UNIT_WORDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "AU01": (
-        ("the inner brows are slightly raised", "the inner ends of the brows lift a little"),
-        ("the inner brows are raised", "the inner ends of the brows are drawn up"),
-    ),
-    "AU02": (
-        ("the outer brows are slightly raised", "the outer ends of the brows lift a little"),
-        ("the outer brows are raised", "the outer ends of the brows are drawn up"),
-    ),
-    "AU04": (
-        ("the brows are slightly lowered", "there is a hint of a frown"),
-        ("the brows are lowered", "the brows are drawn down in a frown"),
-    ),
-    "AU05": (
-        ("the eyes are opened a little wider", "the upper lids are slightly raised"),
-        ("the eyes are wide open", "the upper lids are clearly raised"),
-    ),
-    "AU07": (
-        ("the lids are slightly tightened", "the eyes are narrowed a little"),
-        ("the lids are tightened", "the eyes are narrowed"),
-    ),
     "AU12": (
         ("the lip corners are slightly raised", "there is a hint of a smile"),
         ("the lip corners are pulled up", "there is a clear smile"),
-    ),
-    "AU15": (
-        ("the lip corners are slightly lowered", "the lip corners drop a little"),
-        ("the lip corners are pulled down", "the lip corners are clearly lowered"),
-    ),
-    "AU20": (
-        ("the lips are slightly stretched", "the mouth is drawn a little wider"),
-        ("the lips are stretched", "the mouth is drawn wide"),
     ),
     "AU25": (
         ("the lips are slightly parted", "the lips part a little"),
@@ -62,10 +35,6 @@ _UNIT_WORDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "AU26": (
         ("the jaw is slightly lowered", "the jaw drops a little"),
         ("the jaw drops", "the jaw is clearly lowered"),
-    ),
-    "AU45": (
-        ("the eyes are half closed", "the lids hang low"),
-        ("the eyes are closed", "the lids are shut"),
     ),
 }
 HEAD_WORDS: Mapping[Claim, tuple[str, ...]] = {
@@ -122,15 +91,13 @@ VOICE_WORDS: Mapping[Claim, tuple[str, ...]] = {
 }
 WORDS: Mapping[Claim, tuple[str, ...]] = {**VOICE_WORDS, **FACE_WORDS}
 
-#: What a smile speaks against, and what speaks against a smile's emotion.
+#: Units that are no part of an emotion and speak against it where they are marked.
 _FACE_AGAINST: Mapping[str, frozenset[str]] = {
-    "happy": frozenset({"AU15", "AU04"}),
-    "sad": frozenset({"AU12", "AU05"}),
-    "angry": frozenset({"AU12", "AU01"}),
+    "sad": frozenset({"AU12"}),
+    "angry": frozenset({"AU12"}),
     "scared": frozenset({"AU12"}),
-    "disgusted": frozenset({"AU12", "AU05"}),
-    "surprised": frozenset({"AU04", "AU07"}),
-    "neutral": frozenset({"AU01", "AU02", "AU04", "AU05", "AU12", "AU15", "AU20"}),
+    "disgusted": frozenset({"AU12"}),
+    "neutral": frozenset({"AU12"}),
 }
 #: Measured against the person's usual, a level speaks as the same level over time does.
 _USUAL_AS = {"usual.": "change."}
