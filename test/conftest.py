@@ -17,6 +17,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+# On a machine that others use too, threads that wait for each other are many times slower than one. Before
+# anything imports torch, which looks at this once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 #: Domain ids that keep their ports below the range that Linux gives to outgoing connections.
 DOMAIN_IDS = range(1, 101)
 

@@ -16,6 +16,7 @@ from training.mmeverse.cli import register as register_records
 from training.mmeverse.clips import read_clips
 from training.mmeverse.instructions.cli import register as register_instructions
 from training.released_cli import register as register_released
+from training.train_cli import register as register_train
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
@@ -102,6 +103,7 @@ register_review(app)
 register_records(app)
 register_instructions(app)
 register_released(app)
+register_train(app)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ class ExampleMaker:
             ids=ids,
             mask=mask,
             targets=targets,
-            labels=torch.tensor([self._label(record) for record in records]),
+            labels=torch.tensor([self.label_of(record) for record in records]),
             affect=torch.tensor([_affect(record) for record in records]),
             keys=tuple("/".join(item.key) for item in instructions),
         )
@@ -246,7 +246,8 @@ class ExampleMaker:
             kept = {name: value for name, value in kept.items() if (name == "audio") != is_deaf}
         return kept
 
-    def _label(self, record: Record | None) -> int:
+    def label_of(self, record: Record | None) -> int:
+        """Index of the default label that a record stands for; `IGNORED` where it has none."""
         if record is None or record.task is not Task.EMOTION or record.label is None:
             return IGNORED
         label = to_default(record.label)

@@ -23,12 +23,8 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
+def quiet(monkeypatch):
     monkeypatch.setattr("training.trainer.tqdm", partial(tqdm, disable=True))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def losses(out):
