@@ -188,3 +188,15 @@ def test_what_is_reported_is_what_passed_the_validation(root: Path) -> None:
     assert list(report["alone"]) == list(COMPUTED)
     for unit in REPORTED:
         assert min(report[way][unit]["auc"] for way in ("alone", "with_rest")) >= report["least_auc"]
+
+
+def test_the_table_in_the_docs_is_the_report() -> None:
+    top = Path(__file__).parents[3]
+    report = json.loads((top / "training" / "reports" / "action_units_synthetic.json").read_text())
+    lines = (top / "docs" / "measuring.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| AU")]
+    assert [row[0] for row in rows] == list(COMPUTED)
+    for unit, _, *figures, reported in rows:
+        scores = [report[way][unit] for way in ("alone", "with_rest")]
+        assert figures == [f"{s[name]:.2f}" for s in scores for name in ("auc", "correlation")]
+        assert (reported == "yes") == (unit in REPORTED)
