@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from emollama_ros.preprocess.audio import SAMPLE_RATE
 from emollama_ros.preprocess.image import to_model_frame
 from emollama_ros.preprocess.tokens import spread
-from training.evaluation.media import DecodedClip
+from training.mmeverse.decoding import DecodedClip
 from training.networks.backbones import STATISTICS, audio_backbone, vision_backbone
 from training.networks.views import MultiviewEncoder
 from training.presets import Preset

@@ -6,8 +6,9 @@ number of processes nor a run that was killed and resumed changes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,19 +19,22 @@ from tqdm import tqdm
 from emollama_ros.errors import InputError
 from emollama_ros.labels import CIRCUMPLEX
 from training.encoders import ClipFeatures, Encoders, Shapes, batch_of
-from training.evaluation.media import decode_clip
 from training.feature_cache import ContentKeys, FeatureCache, fill
+from training.mmeverse.decoding import decode_clip
 from training.mmeverse.instructions import chance
 from training.mmeverse.instructions.samples import Instruction
 from training.mmeverse.instructions.sampling import instruction_stream
 from training.mmeverse.instructions.tags import Stream
 from training.mmeverse.instructions.template import PLACEHOLDER, TEMPLATES, Template
 from training.mmeverse.label_sets import to_default
-from training.mmeverse.schema import Record, Task, read_records
+from training.mmeverse.replay.base import ReplaySample
+from training.mmeverse.schema import Media, Record, Task, read_records
 from training.networks.emotion_llama import IGNORED, SOFT, Features
 from training.networks.language import TextCodec
 from training.presets import Preset, StagePreset
 
+#: Source and id.
+Clip = tuple[str, str]
 _STREAMS = {"audio": Stream.AUDIO, "image": Stream.IMAGE, "glance": Stream.IMAGE, "video": Stream.VIDEO}
 
 
@@ -70,17 +74,26 @@ class Batch:
 
 
 class Corpus:
-    """Records of several prepared sources, and the features of their clips."""
+    """Records of several prepared sources, pictures of replay, and the features of both."""
 
-    def __init__(self, records: Sequence[Record], keys: Mapping[str, str], cache: FeatureCache) -> None:
-        """Take records whose features are in the cache.
+    def __init__(
+        self,
+        records: Sequence[Record],
+        keys: Mapping[Clip, str],
+        cache: FeatureCache,
+        replay: Sequence[ReplaySample] = (),
+    ) -> None:
+        """Take what has features in the cache.
 
         Args:
-            records: Of the training split.
-            keys: Key of the features, by source and id joined with a slash.
+            records: Of one split.
+            keys: Key of the features of each clip.
             cache: Where the features are.
+            replay: General vision-language samples.
         """
-        self.records = tuple(r for r in records if _clip(r) in keys and keys[_clip(r)] in cache)
+        has = {clip for clip, key in keys.items() if key in cache}
+        self.records = tuple(record for record in records if record.key[:2] in has)
+        self.replay = tuple(sample for sample in replay if sample.key[:2] in has)
         self._by_key = {record.key: record for record in self.records}
         self._keys, self._cache = keys, cache
 
@@ -89,12 +102,8 @@ class Corpus:
         return self._by_key.get(key)
 
     def features(self, key: tuple[str, str, str]) -> ClipFeatures:
-        """Features of a record's clip."""
-        return self._cache.get(self._keys[f"{key[0]}/{key[1]}"])
-
-
-def _clip(record: Record) -> str:
-    return f"{record.source}/{record.id}"
+        """Features of the clip of a record or of a replay sample."""
+        return self._cache.get(self._keys[key[:2]])
 
 
 def read_split(prepared: Path, sources: Sequence[str], split: str) -> list[Record]:
@@ -112,7 +121,14 @@ def read_split(prepared: Path, sources: Sequence[str], split: str) -> list[Recor
     return [record for file in files if file.is_file() for record in read_records(file)]
 
 
-def gather(records: Sequence[Record], roots: Path, cache_folder: Path, encoders: Encoders) -> Corpus:
+def gather(
+    records: Sequence[Record],
+    roots: Path,
+    cache_folder: Path,
+    encoders: Encoders,
+    replay: Sequence[ReplaySample] = (),
+    pictures: Path | None = None,
+) -> Corpus:
     """Encode what is not yet in the cache, and say what could not be.
 
     Args:
@@ -120,34 +136,42 @@ def gather(records: Sequence[Record], roots: Path, cache_folder: Path, encoders:
         roots: Holds the folders of the sources, by name.
         cache_folder: Of the features.
         encoders: Of the preset.
+        replay: General vision-language samples.
+        pictures: Folder of their pictures.
 
     Raises:
-        InputError: Of no record features could be had; gives the first reason.
+        InputError: Of nothing features could be had; gives the first reason.
     """
     cache = FeatureCache(cache_folder, encoders.version)
     content = ContentKeys(cache_folder / "content.jsonl")
-    keys, wanted, problems = {}, {}, []
-    for record in records:
+    places = {record.key[:2]: (record.media, roots / record.source) for record in records}
+    places |= {sample.key[:2]: (Media(image=sample.image), pictures or roots) for sample in replay}
+    keys: dict[Clip, str] = {}
+    wanted: dict[str, Callable[[], ClipFeatures]] = {}
+    problems: list[tuple[str, str]] = []
+    for clip, (media, root) in places.items():
         try:
-            keys[_clip(record)] = key = content.key(record, roots / record.source)
+            keys[clip] = key = content.key(media, root)
         except InputError as error:
-            problems.append((_clip(record), str(error)))
-            continue
-        wanted.setdefault(key, record)
-
-    def encode(record: Record) -> ClipFeatures:
-        return encoders.encode(decode_clip(record, roots / record.source))
-
-    jobs = [(key, lambda r=record: encode(r)) for key, record in wanted.items() if key not in cache]
-    problems += fill(cache, tqdm(jobs, desc="features", disable=not jobs))
-    corpus = Corpus(records, keys, cache)
+            problems.append(("/".join(clip), str(error)))
+        else:
+            wanted.setdefault(key, partial(_encode, encoders, media, root))
+    jobs = [(key, compute) for key, compute in wanted.items() if key not in cache]
+    names = {key: "/".join(clip) for clip, key in keys.items()}
+    failed = fill(cache, tqdm(jobs, desc="features", disable=not jobs))
+    problems += [(names[key], reason) for key, reason in failed]
+    corpus = Corpus(records, keys, cache, replay)
     if problems and not corpus.records:
         raise InputError(f"no clip could be encoded; the first: {problems[0][1]}")
-    for clip, reason in problems[:5]:
-        tqdm.write(f"left out: {clip}: {reason}")
+    for clip_name, reason in problems[:5]:
+        tqdm.write(f"left out: {clip_name}: {reason}")
     if len(problems) > 5:
         tqdm.write(f"left out: {len(problems) - 5} more")
     return corpus
+
+
+def _encode(encoders: Encoders, media: Media, root: Path) -> ClipFeatures:
+    return encoders.encode(decode_clip(media, root))
 
 
 @dataclass(frozen=True)
@@ -187,6 +211,7 @@ class ExampleMaker:
         """
         instructions = instruction_stream(
             self.corpus.records,
+            self.corpus.replay,
             stage=stage.stage,
             seed=self.preset.seed,
             start=first * stage.batch,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from emollama_ros.bundle import file_sha256
 from emollama_ros.errors import InputError
-from training.mmeverse.schema import Record
+from training.mmeverse.schema import Media
 
 #: Clips in a shard.
 SHARD = 256
@@ -110,13 +110,12 @@ class ContentKeys:
             return  # the last line of a killed run
         self._known[path, size, changed] = digest
 
-    def key(self, record: Record, root: Path) -> str:
+    def key(self, media: Media, root: Path) -> str:
         """Key of a clip.
 
         Raises:
             InputError: A file of it cannot be read.
         """
-        media = record.media
         digests = [self._digest(root / file) for file in media.files()]
         return hashlib.sha256(repr((digests, media.start_s, media.end_s)).encode()).hexdigest()
 

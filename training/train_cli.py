@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,12 @@ def train(
     cache: Annotated[
         Path | None, typer.Option(help="Features, shared by runs; OUT/features if left out.")
     ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Folder that holds general vision-language sets, by name.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder of their pictures; REPLAY if left out.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Of the frozen encoders: cpu or cuda.")] = "cpu",
 ) -> None:
     """Train the two stages of a preset; killed and started again, it goes on where it was.
@@ -32,13 +39,26 @@ def train(
     train ...` with its FSDP settings.
     """
     try:
-        typer.echo(json.dumps(run(config, prepared, root, out, cache or out / "features", device), indent=1))
+        places = Places(prepared, root, out, cache or out / "features", replay, pictures or replay)
+        typer.echo(json.dumps(run(config, places, device), indent=1))
     except EmollamaError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-def run(config: str, prepared: Path, root: Path, out: Path, cache: Path, device: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Places:
+    """Folders: prepared records, sources as distributed, what is written, features, replay and its pictures."""
+
+    prepared: Path
+    root: Path
+    out: Path
+    cache: Path
+    replay: Path | None = None
+    pictures: Path | None = None
+
+
+def run(config: str, places: Places, device: str) -> dict[str, Any]:
     """Train, then score the weights on the validation split; returns the report, which is also written."""
     from accelerate import Accelerator
 
@@ -53,8 +73,15 @@ def run(config: str, prepared: Path, root: Path, out: Path, cache: Path, device:
     sources = sources_of(preset)
     encoders = Encoders(preset, device)
     corpora = {
-        split: gather(read_split(prepared, sources, split), root, cache, encoders)
-        for split in ("train", "validation")
+        split: gather(
+            read_split(places.prepared, sources, split),
+            places.root,
+            places.cache,
+            encoders,
+            general,
+            places.pictures,
+        )
+        for split, general in (("train", read_general(places.replay)), ("validation", []))
     }
     shapes = encoders.shapes
     del encoders
@@ -65,11 +92,25 @@ def run(config: str, prepared: Path, root: Path, out: Path, cache: Path, device:
         for split, corpus in corpora.items()
     }
     accelerator = Accelerator(cpu=device == "cpu")
-    Trainer(preset, net, makers["train"], out, accelerator).run()
+    Trainer(preset, net, makers["train"], places.out, accelerator).run()
     report = report_of(net, makers["validation"], len(corpora["train"].records))
     if accelerator.is_main_process:
-        (out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        (places.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
+
+
+def read_general(folder: Path | None) -> list[Any]:
+    """Samples of every general set that lies in a folder; those that could not be read are counted aloud."""
+    from training.mmeverse.replay import REPLAY_SETS, ReplaySample, read_replay
+
+    samples: list[Any] = []
+    for name in REPLAY_SETS if folder else ():
+        if folder is not None and (folder / name).is_dir():
+            items = list(read_replay(name, folder / name, folder))
+            samples += (item for item in items if isinstance(item, ReplaySample))
+            lost = sum(not isinstance(item, ReplaySample) for item in items)
+            typer.echo(f"{name}: {len(items) - lost} samples, {lost} rejects", err=True)
+    return samples
 
 
 def sources_of(preset: Any) -> list[str]:

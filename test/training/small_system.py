@@ -86,7 +86,7 @@ def small_corpus(folder: Path, count: int = 12, poisoned: int | None = None) -> 
             features["audio"] += torch.nan
         cache.add(f"key{i}", features)
     cache.flush()
-    return Corpus(records, {f"javanese_av/clip{i}": f"key{i}" for i in range(count)}, cache)
+    return Corpus(records, {("javanese_av", f"clip{i}"): f"key{i}" for i in range(count)}, cache)
 
 
 def small_trainer(folder: Path, out: Path, poisoned: int | None = None, **stage: object) -> Trainer:

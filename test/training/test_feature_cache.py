@@ -9,9 +9,9 @@ from native_layouts.media import write_clip  # noqa: E402
 
 from emollama_ros.errors import BundleError, ConfigError, InputError  # noqa: E402
 from training.encoders import Encoders, batch_of  # noqa: E402
-from training.evaluation.media import DecodedClip  # noqa: E402
 from training.feature_cache import SHARD, ContentKeys, FeatureCache, fill  # noqa: E402
-from training.mmeverse.schema import Media, Record  # noqa: E402
+from training.mmeverse.decoding import DecodedClip  # noqa: E402
+from training.mmeverse.schema import Media  # noqa: E402
 from training.presets import load_preset  # noqa: E402
 
 
@@ -157,17 +157,13 @@ def test_keys_follow_content_and_span_not_names(tmp_path):
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
     write_clip(tmp_path / "c.mp4", seconds=0.3)
 
-    def record(file, **span):
-        media = Media(video=file, **span)
-        return Record(id=file, source="meld", split="train", task="emotion", label="joy", media=media)
-
     keys = ContentKeys(tmp_path / "memo" / "hashes.jsonl")
-    a, b, c = (keys.key(record(f"{name}.mp4"), tmp_path) for name in "abc")
+    a, b, c = (keys.key(Media(video=f"{name}.mp4"), tmp_path) for name in "abc")
     assert a == b != c
-    assert keys.key(record("a.mp4", start_s=0.1, end_s=0.2), tmp_path) not in (a, c)
+    assert keys.key(Media(video="a.mp4", start_s=0.1, end_s=0.2), tmp_path) not in (a, c)
     with (tmp_path / "memo" / "hashes.jsonl").open("a") as memo:
         memo.write('["cut off')
     again = ContentKeys(tmp_path / "memo" / "hashes.jsonl")
-    assert again.key(record("a.mp4"), tmp_path) == a
+    assert again.key(Media(video="a.mp4"), tmp_path) == a
     with pytest.raises(InputError, match="none.mp4: cannot be read"):
-        again.key(record("none.mp4"), tmp_path)
+        again.key(Media(video="none.mp4"), tmp_path)

@@ -23,7 +23,7 @@ import training  # noqa: E402
 from emollama_ros.errors import BundleError  # noqa: E402
 from emollama_ros.preprocess.tokens import choose_frames, spread  # noqa: E402
 from training.encoders import Encoders, batch_of  # noqa: E402
-from training.evaluation.media import DecodedClip  # noqa: E402
+from training.mmeverse.decoding import DecodedClip  # noqa: E402
 from training.mmeverse.instructions import instructions_of  # noqa: E402
 from training.mmeverse.label_sets import LABEL_SPACES  # noqa: E402
 from training.mmeverse.schema import Media, Record  # noqa: E402

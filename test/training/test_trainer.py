@@ -166,4 +166,4 @@ def test_modalities_are_dropped_as_often_as_asked(tmp_path):
 def test_a_corpus_leaves_out_what_has_no_features(tmp_path):
     corpus = small_corpus(tmp_path / "f")
     assert len(corpus.records) == 12
-    assert len(type(corpus)(corpus.records, {"javanese_av/clip1": "key1"}, corpus._cache).records) == 1
+    assert len(type(corpus)(corpus.records, {("javanese_av", "clip1"): "key1"}, corpus._cache).records) == 1

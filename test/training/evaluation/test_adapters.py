@@ -18,7 +18,7 @@ from training.__main__ import app
 from training.evaluation.adapters.base import CannotTellError, load_model
 from training.evaluation.adapters.hugging_face import evenly
 from training.evaluation.adapters.openai_compatible import LONGEST_SIDE, PICTURES, question, shrunk
-from training.evaluation.media import LONGEST_S, RATE, decode_clip
+from training.mmeverse.decoding import LONGEST_S, RATE, decode_clip
 from training.evaluation.predictions import read_predictions
 from training.mmeverse.schema import Media, Task
 
@@ -203,29 +203,29 @@ def test_an_endpoint_needs_a_model_and_an_address(spec):
 
 def test_a_span_is_cut_out_of_a_longer_file(record, tmp_path):
     write_clip(tmp_path / "a.mp4", seconds=2.0)
-    clip = decode_clip(record(media=Media(video="a.mp4", start_s=0.5, end_s=1.25)), tmp_path)
+    clip = decode_clip(Media(video="a.mp4", start_s=0.5, end_s=1.25), tmp_path)
     assert len(clip.samples) == pytest.approx(0.75 * RATE, abs=2)
     assert clip.stamps_ns == (0, 250_000_000, 500_000_000)
-    whole = decode_clip(record(media=Media(video="a.mp4")), tmp_path)
+    whole = decode_clip(Media(video="a.mp4"), tmp_path)
     assert np.array_equal(clip.samples, whole.samples[RATE // 2 : RATE // 2 + len(clip.samples)])
     with pytest.raises(InputError, match=r"nothing lies between 60\.0"):
-        decode_clip(record(media=Media(video="a.mp4", start_s=60.0, end_s=61.0)), tmp_path)
+        decode_clip(Media(video="a.mp4", start_s=60.0, end_s=61.0), tmp_path)
 
 
 def test_separate_sound_takes_the_place_of_the_films_own(record, tmp_path):
     write_clip(tmp_path / "a.mp4", "film", seconds=0.5)
     write_sound(tmp_path / "a.wav", "voice", seconds=0.5)
-    both = decode_clip(record(media=Media(video="a.mp4", audio="a.wav")), tmp_path)
-    alone = decode_clip(record(media=Media(audio="a.wav")), tmp_path)
+    both = decode_clip(Media(video="a.mp4", audio="a.wav"), tmp_path)
+    alone = decode_clip(Media(audio="a.wav"), tmp_path)
     assert np.array_equal(both.samples, alone.samples) and len(both.pictures) == 2 and not alone.pictures
 
 
 def test_long_clips_are_cut_and_broken_pictures_are_named(record, tmp_path):
     write_sound(tmp_path / "long.wav", seconds=LONGEST_S + 2)
-    assert len(decode_clip(record(media=Media(audio="long.wav")), tmp_path).samples) == LONGEST_S * RATE
+    assert len(decode_clip(Media(audio="long.wav"), tmp_path).samples) == LONGEST_S * RATE
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(InputError, match=r"a\.png: is not a picture"):
-        decode_clip(record(media=Media(image="a.png")), tmp_path)
+        decode_clip(Media(image="a.png"), tmp_path)
 
 
 def test_pictures_are_taken_evenly_and_shrunk():

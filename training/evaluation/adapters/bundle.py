@@ -17,9 +17,9 @@ from emollama_ros.perception import Perception
 from emollama_ros.preprocess.image import to_model_frame
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
 from training.evaluation.adapters.base import CannotTellError, Claim
-from training.evaluation.media import RATE, decode_clip
 from training.evaluation.native import RULES, in_words, likely, unsayable
 from training.evaluation.predictions import Prediction
+from training.mmeverse.decoding import RATE, decode_clip
 from training.mmeverse.schema import Record, Task
 from training.mmeverse.sources import source_named
 
@@ -93,7 +93,7 @@ def claims_of(provenance: Mapping[str, object]) -> tuple[Claim, ...] | None:
 
 def window_of(record: Record, root: Path) -> Window:
     """A whole clip as one window, with what the robot would have of it."""
-    clip = decode_clip(record, root, to_model_frame)
+    clip = decode_clip(record.media, root, to_model_frame)
     frames, sound = clip.pictures, clip.samples
     end_ns = max(
         1, round(len(sound) / RATE * 1e9), *(stamp + 250_000_000 for stamp in clip.stamps_ns[-1:]), 1

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from emollama_ros.errors import ConfigError
 from emollama_ros.labels import DEFAULT_LABELS
 from training.evaluation.adapters.base import CannotTellError
-from training.evaluation.media import RATE, DecodedClip, decode_clip
 from training.evaluation.native import RULES, in_words, likely, unsayable
 from training.evaluation.predictions import Prediction
+from training.mmeverse.decoding import RATE, DecodedClip, decode_clip
 from training.mmeverse.label_sets import to_default
 from training.mmeverse.schema import Record, Task
 
@@ -81,7 +81,7 @@ class _Classifier:
 
     def predict(self, record: Record, root: Path) -> Prediction:
         """Classify the clip as a whole."""
-        clip = decode_clip(record, root)
+        clip = decode_clip(record.media, root)
         logits = self._logits(clip)
         scores = dict.fromkeys(DEFAULT_LABELS, 0.0)
         for i, probability in enumerate(_softmax(logits)):

@@ -22,8 +22,8 @@ from emollama_ros.errors import ConfigError
 from training.evaluation.adapters.base import CannotTellError
 from training.evaluation.adapters.hugging_face import evenly
 from training.evaluation.judge import endpoint_client
-from training.evaluation.media import RATE, DecodedClip, Picture, decode_clip
 from training.evaluation.predictions import Prediction, answer_of
+from training.mmeverse.decoding import RATE, DecodedClip, Picture, decode_clip
 from training.mmeverse.schema import Record, Task
 
 #: Version of the questions; part of the model's name, because it is part of what is measured.
@@ -100,7 +100,8 @@ class EndpointModel:
 
     def predict(self, record: Record, root: Path) -> Prediction:
         """Ask once."""
-        clip = decode_clip(record, root, shrunk) if record.media.files() else DecodedClip(np.zeros(0, "f4"))
+        media = record.media
+        clip = decode_clip(media, root, shrunk) if media.files() else DecodedClip(np.zeros(0, "f4"))
         reply = self._ask(_messages(record, clip))
         if not reply.choices or not (text := reply.choices[0].message.content):
             raise CannotTellError("the endpoint gave an empty answer")

@@ -1,4 +1,4 @@
-"""The media of a record, decoded: the part of the files that is the clip, pictures thinned out."""
+"""The media of a clip, decoded: the part of the files that is the clip, pictures thinned out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from emollama_ros.errors import InputError
 from emollama_ros.streams.media import AudioEvent, read_media
-from training.mmeverse.schema import Record
+from training.mmeverse.schema import Media
 
 #: Pictures kept a second, as the robot keeps them.
 FRAME_HZ = 4.0
@@ -40,19 +40,18 @@ class DecodedClip:
 
 
 def decode_clip(
-    record: Record, root: Path, prepare: Callable[[Picture], Picture] = lambda rgb: rgb
+    media: Media, root: Path, prepare: Callable[[Picture], Picture] = lambda rgb: rgb
 ) -> DecodedClip:
-    """Decode the media of a record.
+    """Decode a clip.
 
     Args:
-        record: Its ``media`` says which files and which part of them.
+        media: Which files, and which part of them.
         root: Folder of the source.
         prepare: What is done to each picture that is kept, for example scaling.
 
     Raises:
         InputError: A file is missing or cannot be decoded, or nothing of it lies in the clip's span.
     """
-    media = record.media
     if media.image is not None:
         return DecodedClip(np.zeros(0, np.float32), (prepare(_image(root / media.image)),), (0,))
     start_ns = round((media.start_s or 0.0) * 1e9)
