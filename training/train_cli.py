@@ -48,7 +48,7 @@ def train(
 
 @dataclass(frozen=True)
 class Places:
-    """Folders: prepared records, sources as distributed, what is written, features, replay and its pictures."""
+    """Folders: records, sources as distributed, what is written, features, replay and its pictures."""
 
     prepared: Path
     root: Path
@@ -72,16 +72,11 @@ def run(config: str, places: Places, device: str) -> dict[str, Any]:
     preset = load_preset(config)
     sources = sources_of(preset)
     encoders = Encoders(preset, device)
+    records = {split: read_split(places.prepared, sources, split) for split in ("train", "validation")}
+    general = {"train": read_general(places.replay)}
     corpora = {
-        split: gather(
-            read_split(places.prepared, sources, split),
-            places.root,
-            places.cache,
-            encoders,
-            general,
-            places.pictures,
-        )
-        for split, general in (("train", read_general(places.replay)), ("validation", []))
+        split: gather(found, places.root, places.cache, encoders, general.get(split, ()), places.pictures)
+        for split, found in records.items()
     }
     shapes = encoders.shapes
     del encoders
