@@ -142,6 +142,14 @@ def with_lora(model: nn.Module, lora: LoraPreset, *, checkpointing: bool = False
     return adapted
 
 
+def smollm2_config() -> Any:
+    """SmolLM2-135M's sizes, as a ``LlamaConfig`` of transformers."""
+    from transformers import LlamaConfig
+
+    rope = {"rope_type": "default", "rope_theta": _SMOLLM2_THETA}
+    return LlamaConfig(**_SMOLLM2_SIZES, rope_parameters=rope)
+
+
 def smollm2() -> LanguageModel:
     """SmolLM2-135M-Instruct from its package, dequantised.
 
@@ -149,13 +157,11 @@ def smollm2() -> LanguageModel:
         BundleError: The package is not installed, or its file is not the pinned one.
     """
     from tokenizers import Tokenizer
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     path = locate(SMOLLM2)
+    config = smollm2_config()
     with torch.device("meta"):
-        config = LlamaConfig(
-            **_SMOLLM2_SIZES, rope_parameters={"rope_type": "default", "rope_theta": _SMOLLM2_THETA}
-        )
         shapes = {name: value.shape for name, value in LlamaForCausalLM(config).state_dict().items()}
     model = LlamaForCausalLM(config)
     model.load_state_dict(_weights(GgufSource(path), config.num_hidden_layers, shapes), strict=True)
