@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from emollama_ros.errors import InputError
-from emollama_ros.streams.media import CHUNK_S, AudioEvent, VideoEvent, open_media, read_media
+from emollama_ros.streams.media import VideoEvent, open_media, read_media
 from emollama_ros.streams.stamps import NS_PER_S
+from training.mmeverse.decoding import RATE, read_picture, sound_of
 from training.mmeverse.schema import Media, Record
 
-RATE_HZ = 16000
 _INT16 = 32767
 
 
@@ -33,11 +33,9 @@ class Span:
         return self.start_s <= stamp_ns / NS_PER_S < self.end_s
 
 
-def span_of(media: Media, longest_s: float = float("inf")) -> Span:
-    """The part of the files that is the clip, at most so long."""
-    start_s = media.start_s or 0.0
-    end_s = float("inf") if media.end_s is None else media.end_s
-    return Span(start_s, min(end_s, start_s + longest_s))
+def span_of(media: Media) -> Span:
+    """The part of the files that is the clip."""
+    return Span(media.start_s or 0.0, float("inf") if media.end_s is None else media.end_s)
 
 
 def wav_of(record: Record, root: Path, longest_s: float) -> bytes | None:
@@ -57,7 +55,7 @@ def wav_of(record: Record, root: Path, longest_s: float) -> bytes | None:
     file = record.media.audio or record.media.video
     if file is None or not open_media(root / file).has_audio:
         return None
-    samples = _samples(root / file, span_of(record.media, longest_s))
+    samples = sound_of(root / file, record.media, longest_s)
     if not len(samples):
         raise InputError(f"{file}: has no sound in the part that is the clip")
     return _wav(samples)
@@ -84,25 +82,10 @@ def jpegs_of(record: Record, root: Path, frames: int, longest_side: int, quality
         if not pictures:
             raise InputError(f"{record.media.video}: has no picture in the part that is the clip")
     elif record.media.image is not None:
-        pictures = [_picture(root / record.media.image)]
+        pictures = [read_picture(root / record.media.image)]
     else:
         return ()
     return tuple(_jpeg(picture, longest_side, quality) for picture in pictures)
-
-
-def _samples(path: Path, span: Span) -> NDArray[np.float32]:
-    """Mono sound of a span, float32 at 16 kHz, cut at whole samples."""
-    parts = [np.zeros(0, np.float32)]
-    with read_media(path, sample_rate=RATE_HZ) as events:
-        for event in events:
-            begin_s = event.stamp_ns / NS_PER_S
-            if begin_s >= span.end_s:
-                break
-            if isinstance(event, AudioEvent):
-                first = max(0, round((span.start_s - begin_s) * RATE_HZ))
-                left_s = min(span.end_s - begin_s, CHUNK_S)
-                parts.append(event.samples[first : round(left_s * RATE_HZ)])
-    return np.concatenate(parts)
 
 
 def _wav(samples: NDArray[np.float32]) -> bytes:
@@ -110,7 +93,7 @@ def _wav(samples: NDArray[np.float32]) -> bytes:
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
+        file.setframerate(RATE)
         file.writeframes((np.clip(samples, -1, 1) * _INT16).round().astype("<i2").tobytes())
     return buffer.getvalue()
 
@@ -151,14 +134,6 @@ def _length_s(path: Path, span: Span) -> float:
     if not announced:
         announced = max((event.stamp_ns / NS_PER_S for _, event in _video(path)), default=0.0)
     return max(0.0, min(span.end_s, announced) - span.start_s)
-
-
-def _picture(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path.name}: is not a readable picture ({error})") from None
 
 
 def _jpeg(picture: NDArray[np.uint8], longest_side: int, quality: int) -> bytes:

@@ -19,7 +19,7 @@ from training.annotation.measuring.action_units import (
     Activity,
     measure_activity,
 )
-from training.annotation.measuring.clip_media import frames, open_whole, picture_file
+from training.annotation.measuring.clip_media import open_whole, picture_file
 from training.annotation.measuring.fusion import rng_of
 from training.annotation.measuring.labels import emotions_of
 from training.annotation.measuring.landmarks import FACE_MESH, Track, track
@@ -34,6 +34,7 @@ from training.annotation.measuring.words import (
     sentence,
     stance,
 )
+from training.mmeverse.decoding import frames_of
 from training.mmeverse.schema import Media
 
 #: No peak is a blink, and no blink is worth a word.
@@ -52,7 +53,7 @@ _NAMED = 4
 
 @lru_cache(maxsize=4)
 def _tracked(path: Path, changed_ns: int, media: Media) -> Track:
-    return track(frames(path, media))
+    return track(frames_of(path, media))
 
 
 def measure_face(request: Request, rest: NDArray[np.float32] | None) -> Activity | None:

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from emollama_ros.errors import InputError
 from training.annotation.agents import AgentError, Request
 from training.annotation.measuring.action_units import lengths_of, median_of_seen
-from training.annotation.measuring.clip_media import frames, open_whole, picture_file, sound, sound_file
+from training.annotation.measuring.clip_media import open_whole, picture_file, sound_file
 from training.annotation.measuring.geometry import LENGTHS
 from training.annotation.measuring.landmarks import track
 from training.annotation.measuring.voice import measure_voice
+from training.mmeverse.decoding import frames_of, sound_of
 from training.mmeverse.schema import Record, explain
 
 #: Clips of a person needed before something is called usual, and looked at at most.
@@ -81,7 +82,7 @@ def _look_and_listen(clips: Iterable[Record], root: Path) -> _Seen:
             if (face := _face(request)) is not None:
                 seen.faces.append(face)
             if path := sound_file(request):
-                seen.voices.append(measure_voice(sound(path, record.media)))
+                seen.voices.append(measure_voice(sound_of(path, record.media)))
         except (AgentError, InputError):
             continue
     return seen
@@ -91,7 +92,7 @@ def _face(request: Request) -> np.ndarray | None:
     path = picture_file(request)
     if path is None or not open_whole(path).has_video:
         return None
-    found = track(f for f in frames(path, request.record.media) if f[0] % _STEP == 0)
+    found = track(f for f in frames_of(path, request.record.media) if f[0] % _STEP == 0)
     return median_of_seen(lengths_of(found)) if found.is_seen.any() else None
 
 

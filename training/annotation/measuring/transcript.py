@@ -9,7 +9,8 @@ from typing import Any
 
 from emollama_ros.errors import ConfigError
 from training.annotation.agents import Finding, Request, Role
-from training.annotation.measuring.clip_media import RATE, sound, sound_file
+from training.annotation.measuring.clip_media import sound_file
+from training.mmeverse.decoding import RATE, sound_of
 from training.packaged_weights import WHISPER_TINY_EN, locate
 
 #: Less than this mean log probability a token, or more than this probability of no speech: nothing is added.
@@ -45,7 +46,7 @@ class TranscriptAgent:
         path = None if record.transcript or not _may_be_english(record.language) else sound_file(request)
         if path is None:
             return Finding({})
-        samples = sound(path, record.media)
+        samples = sound_of(path, record.media)
         words = _transcribe(samples) if len(samples) >= _SHORTEST_S * RATE else ""
         return Finding({"transcript": words} if words else {})
 

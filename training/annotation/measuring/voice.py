@@ -21,10 +21,11 @@ from emollama_ros.errors import ConfigError
 from emollama_ros.estimate import Cue
 from emollama_ros.prosody import MIN_VOICED_S, SILENCE_DBFS, analyse
 from training.annotation.agents import Finding, Request, Role
-from training.annotation.measuring.clip_media import RATE, sound, sound_file
+from training.annotation.measuring.clip_media import sound_file
 from training.annotation.measuring.fusion import rng_of
 from training.annotation.measuring.labels import emotions_of
 from training.annotation.measuring.words import SPECS, VOICE_WORDS, join, say, sentence, stance
+from training.mmeverse.decoding import RATE, sound_of
 
 #: Limits of the first pass of pitch, Hz, and the step of the analysis, s.
 _FLOOR, _CEILING, _STEP = 60.0, 500.0, 0.01
@@ -164,7 +165,7 @@ class VoiceAgent:
         path = sound_file(request)
         if path is None:
             return Finding({})
-        values = measure_voice(sound(path, request.record.media))
+        values = measure_voice(sound_of(path, request.record.media))
         cues = cues_of(values, self.usual.get(request.record.person or "", {}))
         text = self._describe(request, cues)
         return Finding({"clues.audio": text} if text else {})
