@@ -23,7 +23,7 @@ from training.feature_cache import ContentKeys, FeatureCache, fill
 from training.mmeverse.decoding import decode_clip
 from training.mmeverse.instructions import chance
 from training.mmeverse.instructions.samples import Instruction
-from training.mmeverse.instructions.sampling import instruction_stream
+from training.mmeverse.instructions.sampling import joint_stream
 from training.mmeverse.instructions.tags import Stream
 from training.mmeverse.instructions.template import PLACEHOLDER, TEMPLATES, Template
 from training.mmeverse.label_sets import to_default
@@ -209,10 +209,10 @@ class ExampleMaker:
             process: Index of this process.
             processes: How many there are.
         """
-        instructions = instruction_stream(
+        instructions = joint_stream(
             self.corpus.records,
             self.corpus.replay,
-            stage=stage.stage,
+            stages=stage.mixes,
             seed=self.preset.seed,
             start=first * stage.batch,
             weights=stage.weights or None,

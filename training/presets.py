@@ -143,7 +143,7 @@ class StagePreset(_Part):
     """One stage of the curriculum.
 
     Attributes:
-        stage: 1 perception, 2 cognition: which tasks its samples have.
+        stage: 1 perception, 2 cognition: which tasks its samples have; ``joint`` takes turns between them.
         steps: Optimiser steps.
         batch: Samples a step and process.
         accumulate: Batches a step.
@@ -159,7 +159,7 @@ class StagePreset(_Part):
         save_every: Steps between checkpoints.
     """
 
-    stage: Literal[1, 2]
+    stage: Literal[1, 2, "joint"]
     steps: Count
     batch: Count = 1
     accumulate: Count = 1
@@ -172,6 +172,11 @@ class StagePreset(_Part):
     modality_dropout: Share = 0.0
     weights: dict[str, Positive] = {}
     save_every: Count = 500
+
+    @property
+    def mixes(self) -> tuple[int, ...]:
+        """The stages whose tasks its samples have."""
+        return (1, 2) if self.stage == "joint" else (self.stage,)
 
     @model_validator(mode="after")
     def _ends_after_its_warmup(self) -> StagePreset:

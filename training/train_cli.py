@@ -112,7 +112,12 @@ def sources_of(preset: Any) -> list[str]:
     """Sources that some stage gives a weight, in a fixed order."""
     from training.mmeverse.instructions.mixes import mix_of
 
-    named = (name for stage in preset.curriculum for name in stage.weights or mix_of(stage.stage).sources)
+    named = (
+        name
+        for stage in preset.curriculum
+        for mix in stage.mixes
+        for name in stage.weights or mix_of(mix).sources
+    )
     return sorted(set(named))
 
 
@@ -121,7 +126,7 @@ def report_of(net: Any, examples: Any, trained_on: int) -> dict[str, Any]:
     from training.validation import answer_loss, score_head
 
     net.eval()
-    stages = sorted({stage.stage for stage in examples.preset.curriculum})
+    stages = sorted({mix for stage in examples.preset.curriculum for mix in stage.mixes})
     return {
         "preset": examples.preset.name,
         "records": {"train": trained_on, "validation": len(examples.corpus.records)},

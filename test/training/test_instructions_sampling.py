@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from emollama_ros.errors import ConfigError
 from training.mmeverse.instructions import Tag, instruction_stream
 from training.mmeverse.instructions.mixes import mix_of
-from training.mmeverse.instructions.sampling import group_weights, shares, visits
+from training.mmeverse.instructions.sampling import group_weights, joint_stream, shares, visits
 from training.mmeverse.replay.base import ReplaySample
-from training.mmeverse.schema import Media, Record
+from training.mmeverse.schema import Media, Provenance, Record
 
 KINDS = {"coco_caption": "caption", "refcoco": "refer", "refcoco+": "refer", "refcocog": "refer"}
 TASKS = {
@@ -163,3 +163,37 @@ def test_the_stream_depends_on_the_seed_and_not_on_the_order_of_the_files():
 def test_a_clip_is_asked_differently_when_it_comes_again():
     made = islice(instruction_stream(some_records(1)[:1], stage=1), 20)
     assert len({each.prompt for each in made}) > 10
+
+
+def people_of(source: str, count: int) -> list[Record]:
+    return [
+        Record(
+            id=f"{source}{i}",
+            source=source,
+            split="train",
+            media=Media(audio=f"{i}.wav"),
+            task="emotion",
+            label_space=("anger", "joy"),
+            label=("anger", "joy")[i % 2],
+            reasoning="The voice is loud and fast.",
+            provenance={"reasoning": Provenance(agent="human", model="human", prompt="", date="2026-01-01")},
+        )
+        for i in range(count)
+    ]
+
+
+@given(st.integers(0, 40))
+def test_joint_stages_take_turns_and_go_on_where_they_were(start):
+    records = people_of("meld", 7)
+    whole = list(islice(joint_stream(records, stages=(1, 2), seed=3), 60))
+    assert (
+        list(islice(joint_stream(records, stages=(1, 2), seed=3, start=start), 60 - start)) == whole[start:]
+    )
+    perception = list(islice(instruction_stream(records, stage=1, seed=3), 30))
+    assert (
+        whole[::2] == perception
+        and list(islice(joint_stream(records, stages=(1,), seed=3), 30)) == perception
+    )
+    assert {item.tag for item in whole[::2]} <= {Tag.EMOTION, Tag.AUDIO, Tag.IMAGE}
+    assert {Tag.THINK, Tag.REASON} <= {item.tag for item in whole[1::2]}
+    assert [a.key for a in whole[::2]] != [b.key for b in whole[1::2]]

@@ -142,6 +142,51 @@ def instruction_stream(
             yield replay_instruction_of(item, seed, visit.epoch, template=template)
 
 
+def joint_stream(
+    records: Sequence[Record],
+    replay: Sequence[ReplaySample] = (),
+    *,
+    stages: Sequence[int],
+    seed: int = 0,
+    start: int = 0,
+    weights: Mapping[str, float] | None = None,
+    template: Template = TEMPLATES["llama2"],
+) -> Iterator[Instruction]:
+    """Instructions of several stages for ever, taking turns: what is learnt where stages are not kept apart.
+
+    With one stage it is `instruction_stream`. Every stage has its own order, so that a clip does not come
+    once a stage in a row.
+
+    Args:
+        records: As in `instruction_stream`, as is all but ``stages``.
+        replay: As there.
+        stages: In the order of their turns.
+        seed: As there.
+        start: As there.
+        weights: As there.
+        template: As there.
+
+    Raises:
+        ConfigError: As there.
+        InputError: As there.
+    """
+    turns = len(stages)
+    streams = [
+        instruction_stream(
+            records,
+            replay,
+            stage=stage,
+            seed=int(chance.fraction(seed, turn, "turn") * 2**53) if turn else seed,
+            start=(start - turn + turns - 1) // turns,
+            weights=weights,
+            template=template,
+        )
+        for turn, stage in enumerate(stages)
+    ]
+    for step in count(start):
+        yield next(streams[step % turns])
+
+
 def _grouped(
     records: Iterable[Record], replay: Iterable[ReplaySample]
 ) -> dict[Group, list[Record | ReplaySample]]:
