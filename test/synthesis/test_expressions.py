@@ -120,5 +120,7 @@ def test_neutral_sentences_carry_no_flag_and_emotional_ones_do():
     rng = np.random.default_rng(0)
     drawn = [draw_sentence("angry", rng, 0.5) for _ in range(200)]
     assert {s.text for s in drawn if s.emotional} == set(EMOTIONAL["angry"])
-    assert {s.text for s in drawn if not s.emotional} <= set(NEUTRAL)
+    neutral = {s.text for s in drawn if not s.emotional}
+    assert neutral & set(NEUTRAL) and neutral - set(NEUTRAL), "written ones and ones put together"
+    assert not neutral & {text for texts in EMOTIONAL.values() for text in texts}
     assert not any(draw_sentence("neutral", rng, 1.0).emotional for _ in range(20))

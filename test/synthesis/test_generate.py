@@ -12,7 +12,9 @@ pytest.importorskip("cv2", reason="the generator draws with opencv-python-headle
 from emollama_ros.errors import ConfigError, InputError  # noqa: E402
 from emollama_ros.labels import DEFAULT_LABELS  # noqa: E402
 from training.synthesis import generate as g  # noqa: E402
+from training.synthesis.options import cast, split_of  # noqa: E402
 from training.synthesis.people import SAMPLE_PERSON  # noqa: E402
+from training.synthesis.video_file import encode  # noqa: E402
 
 SMALL = g.Options(seed=5, people=3, seconds=1.0, fps=4.0, width=96, height=72)
 
@@ -45,7 +47,7 @@ def test_the_sample_person_cannot_be_generated_for_training():
 
 def test_the_cast_is_balanced_over_people_and_labels():
     options = g.Options(people=10, first_person=40)
-    roles = [g.cast(i, options) for i in range(70)]
+    roles = [cast(i, options) for i in range(70)]
     assert set(Counter(roles).values()) == {1}
     assert {person for person, _ in roles} == set(range(40, 50))
     assert Counter(label for _, label in roles) == dict.fromkeys(DEFAULT_LABELS, 10)
@@ -75,8 +77,13 @@ def test_a_clip_depends_on_seed_and_index_only(renderer, speech):
     assert not same(last, other)
 
 
-def test_conflicts_and_missing_modalities_are_told(renderer, speech):
-    options = replace(SMALL, conflict=1.0, missing=1.0, people=1)
+def test_every_person_is_in_one_split_and_every_split_has_people():
+    splits = Counter(split_of(person) for person in range(200))
+    assert splits == {"train": 160, "validation": 20, "test": 20}
+
+
+def test_missing_modalities_are_told(renderer, speech):
+    options = replace(SMALL, missing=1.0, people=1)
     records = []
     for frames, audio, record in g.generate_arrays(8, options, size=32):
         assert (len(frames) > 0) == ("video" in record["modalities"])
@@ -86,10 +93,11 @@ def test_conflicts_and_missing_modalities_are_told(renderer, speech):
         heard = "audio" in record["modalities"]
         assert bool(record["transcript"]) == ("speech" in segment) == ("text" in segment) == heard
         assert (record["units"] is None) == heard
-        assert record["conflict"] == (segment["face"] != segment["voice"])
-        assert segment["label"] in (segment["face"], segment["voice"])
+        assert (record["action_units"] is None) == (record["peak"] is None) == heard
+        shown = (None, record["label"]) if heard else (record["label"], None)
+        assert (segment["face"], segment["voice"]) == shown
+        assert not record["conflict"], "one modality alone cannot disagree"
         records.append(record)
-    assert any(r["conflict"] for r in records)
     assert {r["modalities"][0] for r in records} == {"video", "audio"}
 
 
@@ -148,7 +156,7 @@ def test_shards_hold_arrays_and_are_not_made_twice(renderer, speech, tmp_path):
 
 def test_encoding_nothing_is_refused(tmp_path):
     with pytest.raises(InputError, match="both are missing"):
-        g.encode(tmp_path / "a.mp4", None, None, 10.0, (64, 48))
+        encode(tmp_path / "a.mp4", None, None, 10.0, (64, 48))
 
 
 def test_the_command_writes_clips_and_says_what_is_wrong(renderer, speech, tmp_path, capsys):
@@ -170,5 +178,5 @@ def test_the_command_writes_clips_and_says_what_is_wrong(renderer, speech, tmp_p
     ]
     assert main(["--out", str(tmp_path), "--clips", "1", *small]) == 0
     assert (tmp_path / "labels.jsonl").read_text().count("\n") == 1
-    assert main(["--out", str(tmp_path), "--clips", "1", *small, "--people", "0"]) == 2
+    assert main(["--out", str(tmp_path), "--clips", "1", *small, "--people", "0"]) == 1
     assert "people=0" in capsys.readouterr().err

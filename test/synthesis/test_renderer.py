@@ -10,7 +10,8 @@ pytest.importorskip("cv2", reason="the generator draws with opencv-python-headle
 from emollama_ros.errors import InputError  # noqa: E402
 from training.synthesis import assets  # noqa: E402
 from training.synthesis.expressions import Expression  # noqa: E402
-from training.synthesis.people import TEXTURE_SHAPE, WRINKLES, _draw_look, person_rng  # noqa: E402
+from training.synthesis.look import draw_look, person_rng  # noqa: E402
+from training.synthesis.painting import TEXTURE_SHAPE, WRINKLES  # noqa: E402
 from training.synthesis.renderer import Camera, Light, Pose  # noqa: E402
 from training.synthesis.scene import draw_scene, through_the_lens  # noqa: E402
 
@@ -115,7 +116,7 @@ def test_people_differ_and_repeat(renderer, people):
 
 
 def test_identities_cover_ages_sexes_and_skin_tones():
-    looks = [_draw_look(person_rng(i, "look")) for i in range(200)]
+    looks = [draw_look(person_rng(i, "look")) for i in range(200)]
     for name in ("gender", "age", "skin_tone"):
         values = np.array([getattr(look, name) for look in looks])
         assert values.min() < 0.25 and values.max() > 0.75, name

@@ -12,8 +12,10 @@ pytest.importorskip("cv2", reason="the generator draws with opencv-python-headle
 from emollama_ros.errors import ConfigError, InputError  # noqa: E402
 from emollama_ros.labels import DEFAULT_LABELS  # noqa: E402
 from training.synthesis import voice  # noqa: E402
-from training.synthesis.people import _draw_look, person_rng  # noqa: E402
-from training.synthesis.voice import PROFILES, Prosody, Room, Speaker  # noqa: E402
+from training.synthesis.look import draw_look, person_rng  # noqa: E402
+from training.synthesis.prosody import PROFILES, Prosody, Speaker, draw_prosody, make_speaker  # noqa: E402
+from training.synthesis.room import Room, place_in_room  # noqa: E402
+from training.synthesis.voice_facts import RATE, active_rms, pauses  # noqa: E402
 
 WOMAN = Speaker(pitch_hz=205, formant=1.0, rate=1.0, breath=0.05, tilt=0.0, liveliness=1.0)
 USUAL = Prosody()
@@ -61,15 +63,15 @@ def test_profiles_follow_the_literature():
 
 def test_an_unknown_label_is_refused_by_name():
     with pytest.raises(ConfigError, match="'bored'"):
-        voice.draw_prosody("bored", np.random.default_rng(0), 1.0)
+        draw_prosody("bored", np.random.default_rng(0), 1.0)
 
 
 def test_men_speak_lower_than_women_and_children_highest():
     def pitch(gender, age):
         looks = (
-            dataclasses.replace(_draw_look(person_rng(i, "look")), gender=gender, age=age) for i in range(40)
+            dataclasses.replace(draw_look(person_rng(i, "look")), gender=gender, age=age) for i in range(40)
         )
-        return np.median([voice.make_speaker(i, look).pitch_hz for i, look in enumerate(looks)])
+        return np.median([make_speaker(i, look).pitch_hz for i, look in enumerate(looks)])
 
     assert pitch(1.0, 0.5) < 140 < 170 < pitch(0.0, 0.5) < 225 < pitch(0.0, 0.05)
 
@@ -96,7 +98,7 @@ def test_speech_is_deterministic_and_in_range(speech):
     one, two = say(speech), say(speech)
     assert np.array_equal(one.samples, two.samples) and one.facts == two.facts
     assert one.samples.dtype == np.float32 and np.abs(one.samples).max() <= 1
-    assert len(one.envelope) / voice.ENVELOPE_HZ == pytest.approx(len(one.samples) / voice.RATE, abs=0.05)
+    assert len(one.envelope) / voice.ENVELOPE_HZ == pytest.approx(len(one.samples) / RATE, abs=0.05)
     assert one.envelope.min() >= 0 and one.envelope.max() <= 1
 
 
@@ -134,11 +136,41 @@ def test_text_without_words_is_refused(speech):
 def test_a_room_keeps_the_length_and_full_scale(count, reverb, wet, snr, slope):
     rng = np.random.default_rng(0)
     samples = rng.uniform(-1, 1, count).astype(np.float32)
-    heard = voice.place_in_room(samples, Room(reverb, wet, snr, slope, 6.0), rng)
+    heard = place_in_room(samples, Room(reverb, wet, snr, slope, 6.0), rng)
     assert heard.shape == samples.shape and heard.dtype == np.float32
     assert np.isfinite(heard).all() and np.abs(heard).max() <= 1
 
 
 def test_room_noise_has_the_stated_level():
-    heard = voice.place_in_room(np.zeros(64_000, np.float32), Room(snr_db=20), np.random.default_rng(0))
+    heard = place_in_room(np.zeros(64_000, np.float32), Room(snr_db=20), np.random.default_rng(0))
     assert 20 * np.log10(heard.std()) == pytest.approx(-46, abs=0.5)
+
+
+def test_a_hesitation_is_heard_measured_and_leaves_the_rate_of_the_words_alone(speech):
+    usual, halting = say(speech).facts, say(speech, Prosody(pause_s=0.6))
+    assert usual["pauses"] == 0 and halting.facts["pauses"] == 1
+    assert halting.facts["pause_s"] == pytest.approx(0.6, abs=0.35)
+    assert halting.facts["rate_hz"] == pytest.approx(usual["rate_hz"], rel=0.2)
+    quiet = np.abs(halting.samples).reshape(-1, 200).max(1) < 0.03 * np.abs(halting.samples).max()
+    runs = [len(run) for run in "".join("x" if q else " " for q in quiet[20:-20]).split()]
+    assert max(runs) * 0.0125 == pytest.approx(halting.facts["pause_s"], abs=0.15)
+
+
+def test_sentences_are_divided_where_people_hesitate():
+    assert voice.split_at_pause(TEXT) == ("The papers are on the table,", "by the window.")
+    assert voice.split_at_pause("Stop lying!") == ("Stop lying!",)
+
+
+@given(st.floats(0.25, 1.5), st.floats(0.05, 0.15))
+def test_pauses_are_measured_to_a_block(length, short):
+    tone = np.sin(np.arange(8_000) * 0.3).astype(np.float32) * 0.2
+    gap, breath = (np.zeros(round(s * RATE), np.float32) for s in (length, short))
+    count, silent_s, spoken_s = pauses(np.concatenate([gap, tone, breath, tone, gap, tone, gap]))
+    assert count == 1
+    assert silent_s == pytest.approx(length, abs=0.021)
+    assert spoken_s == pytest.approx(1.5 + length + short, abs=0.03)
+
+
+def test_silence_has_no_level_and_no_pauses():
+    assert active_rms(np.zeros(6_400, np.float32)) == 0.0
+    assert pauses(np.zeros(6_400, np.float32)) == (0, 0.0, 0.0)

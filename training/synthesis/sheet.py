@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from emollama_ros.labels import DEFAULT_LABELS
+from training.synthesis.clip import shared_renderer
 from training.synthesis.expressions import Expression
-from training.synthesis.generate import shared_renderer
 from training.synthesis.people import make_person
 from training.synthesis.renderer import Camera, Light, Pose
 

@@ -4,30 +4,30 @@ The speech model of package ``hibari-tts`` (Apache-2.0) predicts, per 12.5 ms fr
 harmonic and a noise spectrum, from which its own DSP makes the waveform. Prosody and speaker are changed
 *between* the two: the pitch curve is replaced, spectra are warped along frequency (formants), tilted
 and made breathy. There is no vocoder loss, and the true pitch is known.
-
-The emotion profiles follow Scherer (2003, Speech Communication 40, table 3) and Banse and Scherer
-(1996): anger loud, fast, wide, with energy at high frequencies; sadness slow, low, quiet, flat;
-happiness high, wide, lively; fear high, fast, trembling; surprise high with a rise at the end; disgust
-low, slow, creaking.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from emollama_ros.errors import ConfigError, InputError
+from emollama_ros.errors import InputError
 from training.synthesis.assets import Floats, find_package
-from training.synthesis.people import Look, person_rng
+from training.synthesis.prosody import Prosody, Speaker
+from training.synthesis.voice_facts import PAUSE_S, active_rms, prosody_facts
 
-#: Sampling rate of what this module returns, Hz.
-RATE = 16_000
 _MODEL_RATE = 24_000
 _FRAME_S = 0.0125
+#: Pitch above this is voice, Hz.
+_VOICED_HZ = 55.0
+#: Frames kept around the voice on both sides of a pause, for consonants.
+_EDGE = 8
+#: Natural logarithm of the amplitude in pauses.
+_SILENCE = -12.0
 #: Rate of ``Speech.envelope``, Hz.
 ENVELOPE_HZ = 80.0
 #: Middle of the speech model's own pitch, Hz.
@@ -37,198 +37,22 @@ _VOWELS = frozenset("AIOQWYaeiouæɐɑɒɔəɚɛɜɝɨɪʉʊʌᵊᵻ")
 
 
 @dataclass(frozen=True)
-class Speaker:
-    """What is constant about a voice.
-
-    Attributes:
-        pitch_hz: Usual middle pitch.
-        formant: Vocal-tract scale relative to the model's woman; above 1 is a shorter tract.
-        rate: Usual speaking rate relative to the model's.
-        breath: Usual breathiness, 0 to 1.
-        tilt: Usual spectral tilt in dB per octave relative to the model's.
-        liveliness: Usual pitch range relative to the model's.
-    """
-
-    pitch_hz: float
-    formant: float
-    rate: float
-    breath: float
-    tilt: float
-    liveliness: float
-
-
-@dataclass(frozen=True)
-class Prosody:
-    """How something is said, relative to the speaker's usual way.
-
-    Attributes:
-        pitch_st: Middle pitch, semitones.
-        range: Factor on the pitch excursions.
-        slope_st: Change of pitch from the beginning to the end of the sentence, semitones.
-        end_st: Extra rise (or fall) over the last 0.4 s, semitones.
-        rate: Factor on the speaking rate.
-        level_db: Loudness, dB.
-        tilt: Spectral tilt, dB per octave; positive is sharper and tenser.
-        dynamics: Factor on the loudness differences inside the sentence.
-        tremor_st: Depth of a 5 to 8 Hz trembling of the pitch, semitones.
-        jitter: Irregularity of the pitch from frame to frame, semitones.
-        breath: Added breathiness, 0 to 1.
-        creak: Depth of creaking (every other pulse weakened, low pitch), 0 to 1.
-        formant: Factor on the formants (spread or rounded lips).
-    """
-
-    pitch_st: float = 0.0
-    range: float = 1.0
-    slope_st: float = 0.0
-    end_st: float = 0.0
-    rate: float = 1.0
-    level_db: float = 0.0
-    tilt: float = 0.0
-    dynamics: float = 1.0
-    tremor_st: float = 0.0
-    jitter: float = 0.0
-    breath: float = 0.0
-    creak: float = 0.0
-    formant: float = 1.0
-
-
-#: How each label is spoken at full strength, by variant.
-PROFILES: Mapping[str, tuple[Prosody, ...]] = {
-    "neutral": (Prosody(), Prosody(range=0.9), Prosody(rate=1.03, range=1.05)),
-    "happy": (
-        Prosody(
-            pitch_st=4.0, range=1.75, rate=1.08, level_db=4, tilt=1.0, dynamics=1.15, formant=1.04, end_st=1.0
-        ),
-        Prosody(pitch_st=3.0, range=1.5, rate=1.15, level_db=3, tilt=0.8, formant=1.05, slope_st=1.5),
-    ),
-    "sad": (
-        Prosody(
-            pitch_st=-2.0,
-            range=0.45,
-            slope_st=-2.0,
-            rate=0.74,
-            level_db=-8,
-            tilt=-2.2,
-            breath=0.45,
-            dynamics=0.8,
-        ),
-        Prosody(
-            pitch_st=-0.5,
-            range=0.5,
-            slope_st=-2.5,
-            rate=0.8,
-            level_db=-6,
-            tilt=-1.6,
-            breath=0.6,
-            tremor_st=0.25,
-        ),
-    ),
-    "angry": (
-        Prosody(
-            pitch_st=3.0,
-            range=1.4,
-            rate=1.16,
-            level_db=9,
-            tilt=2.6,
-            dynamics=1.35,
-            jitter=0.25,
-            slope_st=-1.0,
-        ),
-        Prosody(
-            pitch_st=0.5, range=1.1, rate=1.05, level_db=8, tilt=3.0, dynamics=1.5, jitter=0.3, slope_st=-2.0
-        ),
-    ),
-    "surprised": (
-        Prosody(pitch_st=5.0, range=1.8, rate=1.0, level_db=4, tilt=0.6, end_st=7.0, slope_st=2.0),
-        Prosody(pitch_st=6.0, range=2.0, rate=0.95, level_db=4, tilt=0.4, end_st=5.0, breath=0.2),
-    ),
-    "scared": (
-        Prosody(
-            pitch_st=5.5,
-            range=0.65,
-            rate=1.25,
-            level_db=0,
-            tremor_st=0.8,
-            jitter=0.3,
-            breath=0.4,
-            slope_st=1.0,
-        ),
-        Prosody(
-            pitch_st=4.5, range=0.6, rate=1.15, level_db=-4, tremor_st=1.0, jitter=0.35, breath=0.7, tilt=-0.8
-        ),
-    ),
-    "disgusted": (
-        Prosody(
-            pitch_st=-3.0, range=0.8, rate=0.8, level_db=-1, creak=0.7, tilt=0.4, slope_st=-3.0, formant=0.97
-        ),
-        Prosody(
-            pitch_st=-2.0, range=1.1, rate=0.84, level_db=1, creak=0.5, tilt=0.8, slope_st=-4.0, formant=1.04
-        ),
-    ),
-}
-
-
-@dataclass(frozen=True)
 class Speech:
     """A spoken sentence.
 
     Attributes:
         samples: float32 [n] at ``RATE``, about -26 dBFS for a usual voice at usual distance.
         envelope: Mouth opening implied by the sound, float32 [frames at 80 Hz], 0 to 1.
-        facts: The true prosody: pitch, range, rate, level and so on; see ``prosody_facts``.
+        pitch: Hz, 0 where unvoiced, float32 [frames at 80 Hz].
+        syllables: In the words.
+        facts: The true prosody; see ``voice_facts.prosody_facts``.
     """
 
     samples: Floats
     envelope: Floats
+    pitch: Floats
+    syllables: int
     facts: Mapping[str, float]
-
-
-def make_speaker(person_id: int, look: Look) -> Speaker:
-    """Draw the voice of a person; it fits the person's sex and age.
-
-    Args:
-        person_id: The person's number; the same number always has the same voice.
-        look: For gender and age.
-    """
-    rng = person_rng(person_id, "voice")
-    child = max(0.0, 1 - look.age / 0.33)
-    old = max(0.0, (look.age - 0.6) / 0.4)
-    pitch = 205.0 * (112.0 / 205.0) ** look.gender
-    pitch *= (280.0 / pitch) ** (0.9 * child) * 2 ** (rng.normal(0, 1.9) / 12)
-    formant = (1 - 0.15 * look.gender) * (1.16**child) * rng.normal(1, 0.035)
-    return Speaker(
-        pitch_hz=float(np.clip(pitch, 80, 320)),
-        formant=float(np.clip(formant, 0.78, 1.25)),
-        rate=float(np.clip(rng.normal(1.0 - 0.08 * old, 0.07), 0.8, 1.2)),
-        breath=float(np.clip(rng.normal(0.1 + 0.1 * old, 0.1), 0, 0.5)),
-        tilt=float(np.clip(rng.normal(0, 0.8), -2, 2)),
-        liveliness=float(np.clip(rng.normal(0.95, 0.15), 0.6, 1.3)),
-    )
-
-
-def draw_prosody(label: str, rng: np.random.Generator, intensity: float) -> Prosody:
-    """Draw how ``label`` is spoken at ``intensity`` (0 to 1), with personal variation.
-
-    Raises:
-        ConfigError: No profile for this label.
-    """
-    if label not in PROFILES:
-        raise ConfigError(f"no voice profile for label {label!r}; known: {', '.join(PROFILES)}")
-    full = PROFILES[label][rng.integers(len(PROFILES[label]))]
-    usual = Prosody()
-    values = {}
-    for field in fields(Prosody):
-        rest, apex = getattr(usual, field.name), getattr(full, field.name)
-        values[field.name] = rest + (apex - rest) * intensity * rng.uniform(0.75, 1.25)
-    drawn = Prosody(**values)
-    return replace(
-        drawn,
-        pitch_st=drawn.pitch_st + rng.normal(0, 0.6),
-        range=max(0.2, drawn.range * rng.normal(1, 0.1)),
-        rate=float(np.clip(drawn.rate * rng.normal(1, 0.05), 0.6, 1.5)),
-        level_db=drawn.level_db + rng.normal(0, 1.5),
-        tilt=drawn.tilt + rng.normal(0, 0.4),
-    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -270,11 +94,7 @@ def speak(text: str, speaker: Speaker, prosody: Prosody, rng: np.random.Generato
     Raises:
         InputError: ``hibari-tts`` is not installed, or nothing in ``text`` can be spoken.
     """
-    ids, syllables = _phoneme_ids(text)
-    speed = float(np.clip(speaker.rate * prosody.rate, 0.5, 1.8))
-    feeds = {"ids": np.array([ids], np.int64), "speed": np.ones(1, np.float32)}
-    harmonic, phase, noise, free, _, pitch = (part[0] for part in _model().sess.run(None, feeds))
-    harmonic, phase, noise, free, pitch = _stretch_time((harmonic, phase, noise, free, pitch), speed)
+    (harmonic, phase, noise, free, pitch), syllables = _predict(text, speaker, prosody)
     curve, voiced = pitch_curve(pitch, speaker, prosody, rng)
     warp = speaker.formant * prosody.formant
     harmonic, free, noise = (_warp_log(part, warp) for part in (harmonic, free, noise))
@@ -292,10 +112,71 @@ def speak(text: str, speaker: Speaker, prosody: Prosody, rng: np.random.Generato
     )
     samples = _to_rate(samples)
     level = 10 ** ((-26 + prosody.level_db) / 20)
-    samples *= level / (_active_rms(samples) + 1e-9)
-    samples = _soft_clip(samples)
-    facts = prosody_facts(samples, curve, voiced, syllables)
-    return Speech(samples.astype(np.float32), _envelope(harmonic, free), facts)
+    samples *= level / (active_rms(samples) + 1e-9)
+    samples = _soft_clip(samples).astype(np.float32)
+    facts = prosody_facts(samples, curve, syllables)
+    return Speech(samples, _envelope(harmonic, free), curve, syllables, facts)
+
+
+def _predict(text: str, speaker: Speaker, prosody: Prosody) -> tuple[list[Floats], int]:
+    """Predict log spectra, phase and pitch of ``text``, with a pause in it where one is wanted.
+
+    Returns:
+        Harmonic, phase, noise and free spectra [bins, f] and pitch [f]; and the number of syllables.
+    """
+    speed = float(np.clip(speaker.rate * prosody.rate, 0.5, 1.8))
+    said = split_at_pause(text) if prosody.pause_s >= PAUSE_S else (text,)
+    spoken = [_phoneme_ids(part) for part in said]
+    parts = [_stretch_time(_run(ids), speed) for ids, _ in spoken]
+    joined = parts[0]
+    for part in parts[1:]:
+        until, since = _last_voice(joined[-1]) + _EDGE, max(0, _first_voice(part[-1]) - _EDGE)
+        silence = prosody.pause_s - 2 * _EDGE * _FRAME_S
+        joined = [_join(a[..., :until], b[..., since:], silence) for a, b in zip(joined, part, strict=True)]
+    return joined, sum(syllables for _, syllables in spoken)
+
+
+def _first_voice(pitch: Floats) -> int:
+    return int(np.argmax(pitch > _VOICED_HZ))
+
+
+def _last_voice(pitch: Floats) -> int:
+    return len(pitch) - int(np.argmax(pitch[::-1] > _VOICED_HZ))
+
+
+def _run(ids: tuple[int, ...]) -> tuple[Floats, ...]:
+    feeds = {"ids": np.array([ids], np.int64), "speed": np.ones(1, np.float32)}
+    harmonic, phase, noise, free, _, pitch = (part[0] for part in _model().sess.run(None, feeds))
+    return harmonic, phase, noise, free, pitch
+
+
+def _join(first: Floats, second: Floats, pause_s: float) -> Floats:
+    """Put silence between two frame sequences [..., f]; spectra are logarithms, pitch is 0 in silence."""
+    silence = np.full((*first.shape[:-1], round(pause_s / _FRAME_S)), _SILENCE if first.ndim > 1 else 0.0)
+    return np.concatenate([first, silence.astype(np.float32), second], -1)
+
+
+#: Words before which people hesitate.
+_HESITATE = frozenset(
+    {
+        "and", "at", "before", "beside", "by", "for", "from", "in", "like", "near", "next", "on", "that",
+        "to", "under", "when", "with",
+    }
+)  # fmt: skip
+
+
+def split_at_pause(text: str) -> tuple[str, ...]:
+    """Divide a sentence before the word nearest its middle at which people hesitate.
+
+    Returns:
+        Two parts, or the sentence where there is no such word.
+    """
+    words = text.split()
+    places = [i for i in range(2, len(words) - 1) if words[i].lower() in _HESITATE]
+    if not places:
+        return (text,)
+    at = min(places, key=lambda i: (abs(i - len(words) / 2), -i))
+    return " ".join(words[:at]).rstrip(",") + ",", " ".join(words[at:])
 
 
 def pitch_curve(
@@ -306,8 +187,8 @@ def pitch_curve(
     Returns:
         Pitch per frame in Hz (0 where unvoiced), float32 [f], and the voiced mask, bool [f].
     """
-    voiced = pitch > 55
-    semitones = np.where(voiced, 12 * np.log2(np.maximum(pitch, 55) / _MODEL_PITCH), 0)
+    voiced = pitch > _VOICED_HZ
+    semitones = np.where(voiced, 12 * np.log2(np.maximum(pitch, _VOICED_HZ) / _MODEL_PITCH), 0)
     # Frames where the model's voice creaks lie up to an octave low; they are artefacts of its voice.
     semitones = np.clip(semitones, -4, 7)
     count = len(pitch)
@@ -416,13 +297,6 @@ def _to_rate(samples: Floats) -> Floats:
     )
 
 
-def _active_rms(samples: Floats) -> float:
-    """RMS of the frames that carry speech."""
-    frames = samples[: len(samples) // 320 * 320].reshape(-1, 320)
-    power = (frames**2).mean(1)
-    return float(np.sqrt(power[power > 0.05 * power.max()].mean())) if len(power) else 0.0
-
-
 def _soft_clip(samples: Floats) -> Floats:
     """Keep loud voices below full scale without hard corners."""
     return np.where(
@@ -439,80 +313,3 @@ def _envelope(harmonic: Floats, free: Floats) -> Floats:
     level = level / (np.quantile(level, 0.97) + 1e-9)
     kernel = np.hanning(7)[1:-1]
     return np.clip(np.convolve(level, kernel / kernel.sum(), "same"), 0, 1).astype(np.float32)
-
-
-def prosody_facts(samples: Floats, curve: Floats, voiced: Floats, syllables: int) -> dict[str, float]:
-    """Return the truth about how something was said.
-
-    Keys: ``pitch_hz`` (median), ``pitch_range_st`` (5th to 95th percentile), ``pitch_end_st`` (last 0.3 s of
-    voice against the median), ``rate_hz`` (syllables per second), ``voiced`` (share), ``level_dbfs``.
-    """
-    heard = curve[voiced]
-    if not len(heard):
-        heard = np.array([1.0], np.float32)
-    median = float(np.median(heard))
-    low, high = np.percentile(heard, [5, 95])
-    return {
-        "pitch_hz": round(median, 1),
-        "pitch_range_st": round(float(12 * np.log2(high / low)), 2),
-        "pitch_end_st": round(float(12 * np.log2(np.median(heard[-24:]) / median)), 2),
-        "rate_hz": round(syllables / max(len(curve) * _FRAME_S, 0.1), 2),
-        "voiced": round(float(voiced.mean()), 3),
-        "level_dbfs": round(float(20 * np.log10(_active_rms(samples) + 1e-9)), 1),
-    }
-
-
-@dataclass(frozen=True)
-class Room:
-    """Where the microphone hears the voice.
-
-    Attributes:
-        reverb_s: Reverberation time (RT60) in seconds; 0 is none.
-        wet: Share of reverberated sound, 0 to 1.
-        snr_db: Level of the speech over the background noise.
-        noise_slope: Spectral slope of the noise, 0 white, 1 pink, 2 brown.
-        gain_db: Microphone gain.
-    """
-
-    reverb_s: float = 0.0
-    wet: float = 0.0
-    snr_db: float = 60.0
-    noise_slope: float = 1.0
-    gain_db: float = 0.0
-
-
-def draw_room(rng: np.random.Generator) -> Room:
-    """Draw a room: mostly quiet and dry, sometimes noisy and live."""
-    return Room(
-        reverb_s=float(rng.uniform(0.1, 0.6)),
-        wet=float(rng.beta(1, 3) * 0.5),
-        snr_db=float(rng.uniform(12, 45)),
-        noise_slope=float(rng.uniform(0.3, 2.0)),
-        gain_db=float(rng.normal(0, 2.5)),
-    )
-
-
-def place_in_room(samples: Floats, room: Room, rng: np.random.Generator) -> Floats:
-    """Return ``samples`` as the microphone of ``room`` hears them, float32 [n]."""
-    wet = samples
-    if room.wet > 0.01 and room.reverb_s > 0.02:
-        length = int(room.reverb_s * RATE)
-        decay = rng.standard_normal(length).astype(np.float32) * 10 ** (
-            -3 * np.arange(length, dtype=np.float32) / length
-        )
-        decay /= np.linalg.norm(decay) + 1e-9
-        size = 1 << int(len(samples) + length - 1).bit_length()
-        wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(decay, size), size)[: len(samples)]
-    heard = (1 - room.wet) * samples + room.wet * wet
-    level = 10 ** ((-26 - room.snr_db) / 20)
-    heard = heard + level * coloured_noise(len(samples), room.noise_slope, rng)
-    return np.clip(heard * 10 ** (room.gain_db / 20), -1, 1).astype(np.float32)
-
-
-def coloured_noise(count: int, slope: float, rng: np.random.Generator) -> Floats:
-    """Return noise of unit RMS whose power falls as frequency to the power ``-slope``."""
-    size = 1 << max(4, int(count - 1).bit_length())
-    spectrum = np.fft.rfft(rng.standard_normal(size))
-    frequency = np.maximum(np.arange(len(spectrum)) * RATE / size, 60)
-    noise = np.fft.irfft(spectrum * frequency ** (-slope / 2), size)[:count]
-    return (noise / (noise.std() + 1e-12)).astype(np.float32)

@@ -27,6 +27,7 @@ from training.mmeverse.sources import (
     mer2024,
     ov_merd_plus,
     ravdess,
+    synthesis,
 )
 from training.mmeverse.sources.base import Found, Item, Reject, Source, without_repeats
 
@@ -56,6 +57,7 @@ SOURCES: dict[str, Source] = {
         dfew,
         mafw,
         e3,
+        synthesis,
     )
 }
 
