@@ -20,12 +20,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from emollama_ros.estimate import Modality
 from emollama_ros.preprocess.image import to_model_frame
 from training.mmeverse.clips import Clip
+from training.mmeverse.decoding import RATE, decode_clip
 
-RATE = 16_000
-FRAME_HZ = 4.0
 #: Quality of the JPEGs; their artefacts are one more thing the trunk must not mind.
 _JPEG_QUALITY = 88
 
@@ -51,22 +49,9 @@ class RawClip:
 
 def decode(clip: Clip) -> RawClip:
     """Decode a clip's media into samples and thinned frames."""
-    from emollama_ros.streams.media import AudioEvent, read_media
-
-    assert clip.path is not None
-    sound: list[NDArray[np.float32]] = []
-    frames: dict[int, NDArray[np.uint8]] = {}
-    if Modality.AUDIO not in clip.modalities:
-        frames[0] = to_model_frame(np.asarray(Image.open(clip.path).convert("RGB")))
-    else:
-        for event in read_media(clip.path):
-            if isinstance(event, AudioEvent):
-                sound.append(event.samples)
-            elif (cell := int(event.stamp_ns * FRAME_HZ / 1e9)) not in frames:
-                frames[cell] = to_model_frame(event.rgb)
-    pictures = np.stack(list(frames.values())) if frames else np.zeros((0, 224, 224, 3), np.uint8)
-    samples = np.concatenate(sound) if sound else np.zeros(0, np.float32)
-    return RawClip(f"{clip.source}/{clip.id}", clip.person, clip.label, samples, pictures)
+    found = decode_clip(clip.media, clip.root, to_model_frame)
+    pictures = np.stack(found.pictures) if found.pictures else np.zeros((0, 224, 224, 3), np.uint8)
+    return RawClip(f"{clip.source}/{clip.id}", clip.person, clip.label, found.samples, pictures)
 
 
 def pack(clips: Iterable[RawClip], path: Path) -> None:

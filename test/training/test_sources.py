@@ -69,7 +69,7 @@ def test_clips_carry_default_labels_and_leave_out_the_rest(emodb):
     (emodb / "labels.csv").write_text(EMODB)
     (clip,) = read_clips("emodb", emodb.parent)
     assert (clip.label, clip.modalities, clip.text) == ("happy", Modality.AUDIO, "")
-    assert clip.path == emodb / "flac/a.flac"
+    assert (clip.root / clip.media.audio) == emodb / "flac/a.flac"
 
 
 def test_damage_stops_what_trains(emodb):
@@ -109,7 +109,7 @@ def test_goemotions_keeps_its_split_and_every_label(tmp_path):
 def test_the_real_folders_are_read_whole(shared_dir, name, count, persons):
     clips = read_clips(name, shared_dir / "data")
     assert (len(clips), len({c.person for c in clips})) == (count, persons)
-    assert all(c.path is not None and c.path.exists() for c in clips)
+    assert all((c.root / file).exists() for c in clips for file in c.media.files())
     assert max(Counter(c.id for c in clips).values()) == 1
 
 

@@ -13,9 +13,10 @@ from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions
 from emollama_ros.perception import Perception
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
-from training.clip_packs import FRAME_HZ, RATE, RawClip, decode
+from training.clip_packs import RawClip, decode
 from training.evaluation.metrics import LabelScores, score_labels
 from training.mmeverse.clips import Clip
+from training.mmeverse.decoding import FRAME_HZ, RATE
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def evaluate_bundle(clips: Sequence[Clip], path: Path | None) -> BundleScores:
 
 def _probabilities(perception: Perception, clip: Clip) -> tuple[float, ...]:
     perception.reset()
-    window = Window(0, 1, transcript=clip.text) if clip.path is None else clip_window(decode(clip))
+    window = Window(0, 1, transcript=clip.text) if not clip.media.files() else clip_window(decode(clip))
     return perception.perceive(window, 0).scores
 
 

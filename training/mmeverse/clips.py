@@ -8,7 +8,7 @@ from pathlib import Path
 from emollama_ros.errors import InputError
 from emollama_ros.estimate import Modality
 from training.mmeverse.label_sets import to_default
-from training.mmeverse.schema import Record, Task
+from training.mmeverse.schema import Media, Record, Task
 from training.mmeverse.sources import Reject, read_items, source_named
 
 
@@ -22,7 +22,8 @@ class Clip:
         person: Who is seen or heard, unique across sources (``source:name``); splits are by person.
         label: One of the default labels.
         modalities: What the item holds.
-        path: Media file, or ``None`` for a sentence.
+        media: Its files, and the part of them that it is; none for a sentence.
+        root: Folder that they are relative to.
         text: Transcript; empty where the words carry no label.
     """
 
@@ -31,7 +32,8 @@ class Clip:
     person: str
     label: str
     modalities: Modality
-    path: Path | None = None
+    media: Media = Media()
+    root: Path = Path()
     text: str = ""
 
 
@@ -56,15 +58,14 @@ def clip_of(record: Record, folder: Path, *, with_words: bool) -> Clip | None:
     label = to_default(record.label) if record.task is Task.EMOTION and record.label else None
     if label is None:
         return None
-    media = record.media
-    path = media.video or media.audio or media.image
     return Clip(
         id=record.id,
         source=record.source,
         person=record.person or f"{record.source}:{record.id}",
         label=label,
-        modalities=_modalities(record, with_words and path is None),
-        path=folder / path if path else None,
+        modalities=_modalities(record, with_words and not record.media.files()),
+        media=record.media,
+        root=folder,
         text=record.transcript if with_words else "",
     )
 
