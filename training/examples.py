@@ -247,7 +247,7 @@ class ExampleMaker:
             mask=mask,
             targets=targets,
             labels=torch.tensor([self.label_of(record) for record in records]),
-            affect=torch.tensor([_affect(record) for record in records]),
+            affect=torch.tensor([affect_of(record) for record in records]),
             keys=tuple("/".join(item.key) for item in instructions),
         )
 
@@ -273,13 +273,18 @@ class ExampleMaker:
 
     def label_of(self, record: Record | None) -> int:
         """Index of the default label that a record stands for; `IGNORED` where it has none."""
-        if record is None or record.task is not Task.EMOTION or record.label is None:
-            return IGNORED
-        label = to_default(record.label)
-        return self.preset.head.labels.index(label) if label in self.preset.head.labels else IGNORED
+        return label_index(record, self.preset.head.labels)
 
 
-def _affect(record: Record | None) -> tuple[float, float]:
+def label_index(record: Record | None, labels: Sequence[str]) -> int:
+    """Index of the default label that a record stands for; `IGNORED` where it has none."""
+    if record is None or record.task is not Task.EMOTION or record.label is None:
+        return IGNORED
+    label = to_default(record.label)
+    return labels.index(label) if label in labels else IGNORED
+
+
+def affect_of(record: Record | None) -> tuple[float, float]:
     """Valence and arousal as annotated; else those of the label's place in the circumplex; else NaN."""
     nothing = (float("nan"), float("nan"))
     if record is None:
