@@ -130,7 +130,7 @@ def draw_look(rng: np.random.Generator) -> Look:
         beard=bool(adult_man and rng.random() < 0.18),
         freckles=float(rng.beta(1, 4)) * (1 - tone),
         glasses=bool(rng.random() < 0.14),
-        cloth=_rgb(_muted(rng)),
+        cloth=_rgb(_unlike(skin, _muted(rng))),
         cloth_accent=_rgb(_muted(rng)),
         stripes=float(rng.uniform(6, 24)) if rng.random() < 0.4 else 0.0,
         collar=float(rng.uniform(5.55, 6.0)),
@@ -148,6 +148,12 @@ def _muted(rng: np.random.Generator) -> np.ndarray:
     """Draw a colour that is usually greyish, as most clothes and walls are."""
     colour = rng.uniform(0.05, 0.92, 3)
     return colour.mean() + rng.beta(1.5, 2) * (colour - colour.mean())
+
+
+def _unlike(skin: np.ndarray, cloth: np.ndarray) -> np.ndarray:
+    """Return a colour of cloth that is not taken for skin: too close ones are turned towards blue."""
+    near = np.abs(cloth - skin).max() < 0.2
+    return cloth[::-1] * [0.6, 0.75, 1.0] if near else cloth
 
 
 def _along(table: np.ndarray, position: float) -> np.ndarray:
