@@ -25,6 +25,7 @@ _TASKS: Mapping[str, tuple[Task, ...]] = {
     "faces_muxspace": (Task.EMOTION,),
     "goemotions": (Task.EMOTION, Task.MULTI_LABEL),
     "ravdess_16k": (Task.EMOTION,),
+    "synthesis": (Task.EMOTION,),
     "mer2024": (Task.EMOTION,),
     "ch_sims": (Task.SENTIMENT,),
     "ov_merd_plus": (Task.OPEN_VOCABULARY,),

@@ -105,13 +105,14 @@ clips/NNNNNN.mp4   the clips"""
 SOURCE = Source(
     name=NAME,
     title="Generated people (emollama_ros)",
-    homepage="python -m training.synthesis --out FOLDER",
+    homepage="docs/synthesis.md",
     licence="CC0 1.0",
     citation="this project",
     layout=LAYOUT,
     read=read,
     notes=(
-        "Split by person number. In a conflict the label is the stronger modality's. "
+        "Made by `python -m training.synthesis --out FOLDER`, split by person number. A share of the sentences "
+        "(15 % by default) carries the emotion in words. In a conflict the label is the stronger modality's. "
         "Action units over time and prosody stay in labels.jsonl."
     ),
     is_acted=True,
