@@ -115,5 +115,4 @@ SOURCE = Source(
         "(15 % by default) carries the emotion in words. In a conflict the label is the stronger modality's. "
         "Action units over time and prosody stay in labels.jsonl."
     ),
-    is_acted=True,
 )
