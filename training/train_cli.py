@@ -1,4 +1,4 @@
-"""``python -m training train``: the curriculum over prepared sources."""
+"""``python -m training train``, ``memory``: the curriculum over prepared sources, and what it takes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from typing import Annotated, Any
 
 import typer
 
-from emollama_ros.errors import EmollamaError
-
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command("train")(train)
+    app.command("memory")(memory)
+
+
+def memory(
+    config: Annotated[str, typer.Option(help="Preset: a yaml file, or the name of one in training/configs.")],
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs that share the work.")] = 1,
+) -> None:
+    """Print what training a preset takes of each GPU's memory, worked out from its sizes."""
+    from training.memory import table
+    from training.presets import load_preset
+
+    typer.echo(table(load_preset(config), gpus))
 
 
 def train(
@@ -38,12 +48,8 @@ def train(
     On many GPUs: `torchrun --nproc-per-node N -m training train ...`, or `accelerate launch -m training
     train ...` with its FSDP settings.
     """
-    try:
-        places = Places(prepared, root, out, cache or out / "features", replay, pictures or replay)
-        typer.echo(json.dumps(run(config, places, device), indent=1))
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    places = Places(prepared, root, out, cache or out / "features", replay, pictures or replay)
+    typer.echo(json.dumps(run(config, places, device), indent=1))
 
 
 @dataclass(frozen=True)
