@@ -11,6 +11,7 @@ import typer
 from training.annotation.cli import register as register_annotation
 from training.annotation.measuring.cli import register as register_measuring
 from training.annotation.review.cli import register as register_review
+from training.commands import Commands
 from training.evaluation.cli import register as register_evaluation
 from training.mmeverse.cli import register as register_records
 from training.mmeverse.clips import read_clips
@@ -18,7 +19,7 @@ from training.mmeverse.instructions.cli import register as register_instructions
 from training.released_cli import register as register_released
 from training.train_cli import register as register_train
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
+app = typer.Typer(cls=Commands, no_args_is_help=True, help=__doc__, add_completion=False)
 
 #: Sources that train the default bundle; ``synthesis`` is made by ``python -m training.synthesis``.
 TRAINING_SOURCES = ("javanese_av", "emodb", "faces_muxspace")

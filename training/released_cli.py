@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from emollama_ros.errors import EmollamaError
-
 
 def register(app: typer.Typer) -> None:
     """Add the command to an application."""
@@ -29,11 +27,7 @@ def import_released(
     from training.released_import import PRESET, REPORT, Inputs, lines_of
     from training.released_import import import_released as run
 
-    try:
-        report = run(Inputs(checkpoint, llama, eva, whisper), out, allow_partial=allow_partial)
-    except (EmollamaError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    report = run(Inputs(checkpoint, llama, eva, whisper), out, allow_partial=allow_partial)
     for line in lines_of(report):
         typer.echo(line)
     typer.echo(f"{'in part: ' if report.is_partial else ''}written to {out}; see {REPORT} and {PRESET}")

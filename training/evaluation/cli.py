@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emollama_ros.errors import EmollamaError
 from emollama_ros.estimate import Modality
 from emollama_ros.labels import DEFAULT_LABELS
 from training.mmeverse.clips import read_clips
@@ -50,16 +47,6 @@ def register(app: typer.Typer) -> None:
         app.command(name)(command)
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn an error that a user can act on into one line and status 1."""
-    try:
-        yield
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
 def evaluate(
     root: Root,
     source: Annotated[str, typer.Option(help=f"One of: {', '.join(SOURCES)}.")],
@@ -69,8 +56,7 @@ def evaluate(
     """Run a bundle, exactly as the robot does, over a source it was not trained on."""
     from training.evaluation.clips import evaluate_bundle
 
-    with _told():
-        result = evaluate_bundle(read_clips(source, root), bundle)
+    result = evaluate_bundle(read_clips(source, root), bundle)
     text = json.dumps(
         {"source": source, "bundle": result.bundle, "scores": result.scores.to_json()}, indent=1
     )
@@ -83,8 +69,7 @@ def evaluate_text(root: Root) -> None:
     """Score the words' view of the default bundle on GoEmotions dev, single-label sentences."""
     from training.evaluation.clips import evaluate_bundle
 
-    with _told():
-        dev = [s for s in read_clips("goemotions", root) if s.id.startswith("dev/")]
+    dev = [s for s in read_clips("goemotions", root) if s.id.startswith("dev/")]
     assert all(s.modalities == Modality.TEXT and s.label in DEFAULT_LABELS for s in dev)
     typer.echo(json.dumps(evaluate_bundle(dev, None).scores.to_json(), indent=1))
 
@@ -97,8 +82,7 @@ def score(
     from training.evaluation.mer_unibench import read_cases, score_cases
     from training.evaluation.wheels import read_grouping
 
-    with _told():
-        result = score_cases(read_grouping(tables), read_cases(cases))
+    result = score_cases(read_grouping(tables), read_cases(cases))
     typer.echo(json.dumps(result, indent=1))
 
 
@@ -122,18 +106,17 @@ def benchmark(
     from training.evaluation.runner import run
     from training.evaluation.suites import suite_named
 
-    with _told():
-        chosen, options = suite_named(suite), _options(tables, judge)
-        out = out or Path("build") / "reports" / chosen.name
-        if predictions:
-            result = run(chosen, data, read_predictions(predictions), None, options, limit)
-        else:
-            from training.evaluation.adapters.bundle import BundleModel
+    chosen, options = suite_named(suite), _options(tables, judge)
+    out = out or Path("build") / "reports" / chosen.name
+    if predictions:
+        result = run(chosen, data, read_predictions(predictions), None, options, limit)
+    else:
+        from training.evaluation.adapters.bundle import BundleModel
 
-            model = BundleModel.load(bundle)
-            out.mkdir(parents=True, exist_ok=True)
-            result = run(chosen, data, out / "predictions.jsonl", model, options, limit)
-        _report(result, out)
+        model = BundleModel.load(bundle)
+        out.mkdir(parents=True, exist_ok=True)
+        result = run(chosen, data, out / "predictions.jsonl", model, options, limit)
+    _report(result, out)
 
 
 def predict_command(
@@ -146,16 +129,15 @@ def predict_command(
     limit: Limit = None,
 ) -> None:
     """Let any model predict a suite; what the file holds already is not asked for again."""
-    from training.evaluation.adapters.base import load_model
+    from training.evaluation.adapters.loading import load_model
     from training.evaluation.runner import contents, failures_path, predict, read_failures
     from training.evaluation.suites import suite_named
 
-    with _told():
-        there = contents(suite_named(suite), data, limit)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        loaded = load_model(model)
-        done = predict(loaded, there.present, out)
-        failed = read_failures(failures_path(out))
+    there = contents(suite_named(suite), data, limit)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    loaded = load_model(model)
+    done = predict(loaded, there.present, out)
+    failed = read_failures(failures_path(out))
     for gone in there.absent:
         typer.echo(f"absent: {gone.of.title}: {gone.why}")
     typer.echo(f"{loaded.name}: {len(done)} predictions in {out}, {len(failed)} clips failed")
@@ -177,13 +159,12 @@ def score_predictions(
     from training.evaluation.runner import run
     from training.evaluation.suites import suite_named
 
-    with _told():
-        given = read_predictions(predictions)
-        result = run(suite_named(suite), data, given, None, _options(tables, judge))
-        if out:
-            _report(result, out)
-        else:
-            typer.echo(markdown(result))
+    given = read_predictions(predictions)
+    result = run(suite_named(suite), data, given, None, _options(tables, judge))
+    if out:
+        _report(result, out)
+    else:
+        typer.echo(markdown(result))
 
 
 def _options(tables: Path | None, judge: str) -> ScoringOptions:
@@ -195,7 +176,8 @@ def _options(tables: Path | None, judge: str) -> ScoringOptions:
 
 
 def _report(result: Result, out: Path) -> None:
-    from training.evaluation.report import summary, write
+    from training.evaluation.report import summary
+    from training.evaluation.report_folder import write
 
     write(result, out)
     typer.echo(summary(result))

@@ -5,9 +5,7 @@ No clip, no person and no place on this machine is named in them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from training.evaluation.runner import Measured, Result
@@ -18,28 +16,6 @@ from training.evaluation.suites import METRICS, BenchmarkSet
 SCHEMA_VERSION = 1
 _DIGITS = 4
 _DASH = "–"
-
-
-def write(result: Result, out: Path) -> None:
-    """Write all files of a report into a folder.
-
-    Args:
-        result: What was measured.
-        out: Made if it is not there; files of an earlier report are replaced.
-    """
-    from training.evaluation.html import page
-    from training.evaluation.plots import Plots
-
-    out.mkdir(parents=True, exist_ok=True)
-    plots = Plots(result)
-    plots.save(out / "figures")
-    document = json.dumps(to_json(result), indent=1, ensure_ascii=False)
-    for name, text in (
-        ("report.json", document + "\n"),
-        ("report.md", markdown(result)),
-        ("report.html", page(result, plots)),
-    ):
-        (out / name).write_text(text, encoding="utf-8")
 
 
 def to_json(result: Result) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
@@ -13,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emollama_ros.errors import EmollamaError, InputError
+from emollama_ros.errors import InputError
 from training.mmeverse.sources import SOURCES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from training.mmeverse.leakage import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA_FILE = ROOT / "docs" / "record.schema.json"
@@ -29,20 +27,6 @@ _SHOWN = 5
 _FILE_WIDTH = 110
 
 SourceNames = Annotated[list[str], typer.Option("--source", help=f"One or more of: {', '.join(SOURCES)}.")]
-
-
-def _refusing(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end with one line and status 1 where a user can do something about it."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except EmollamaError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
-
-    return run
 
 
 def register(app: typer.Typer) -> None:
@@ -55,7 +39,7 @@ def register(app: typer.Typer) -> None:
         ("schema", schema),
         ("datasets", datasets),
     ):
-        app.command(name)(_refusing(command))
+        app.command(name)(command)
 
 
 def prepare(
@@ -71,6 +55,7 @@ def prepare(
 
     A killed run goes on where it was. What cannot be used is listed and left out.
     """
+    from training.mmeverse.count_tables import summary_table
     from training.mmeverse.prepare import prepare as run
 
     names = list(dict.fromkeys(source))
@@ -95,6 +80,7 @@ def leakage(
 
 
 def _leakage(data: Path, path: Path | None, *, whole: bool) -> int:
+    from training.mmeverse.count_tables import leakage_table
     from training.mmeverse.leakage import check, prepared, report
     from training.mmeverse.prepare import write_text
 
@@ -117,7 +103,7 @@ def to_csv(
     written = write_csv((record for path in records for record in _existing(path, read_records)), out)
     typer.echo(f"{out}: {written.clips} clips")
     if written.lost:
-        typer.echo(f"the table cannot hold, in so many records: {_labels(written.lost)}")
+        typer.echo(f"the table cannot hold, in so many records: {_in_words(written.lost)}")
 
 
 def from_csv(
@@ -182,20 +168,8 @@ def _bar(what: str, total: int) -> Iterator[Callable[[int], object]]:
         yield bar.update
 
 
-def summary_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
-    """A row a source and split."""
-    table = _table("source", "split", "clips", "records", "hours", "persons", "labels")
-    for summary in summaries:
-        for split, counts in summary["splits"].items():
-            if counts["clips"]:
-                labels = "; ".join(f"{task}: {_labels(found)}" for task, found in counts["labels"].items())
-                figures = (str(counts[key]) for key in ("clips", "records", "hours", "persons"))
-                table.add_row(summary["source"], split, *figures, labels)
-    return table
-
-
-def _labels(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{label} {n}" for label, n in counts.items())
+def _in_words(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())
 
 
 def _print_rejects(summaries: Sequence[Mapping[str, Any]], out: Path) -> None:
@@ -204,32 +178,13 @@ def _print_rejects(summaries: Sequence[Mapping[str, Any]], out: Path) -> None:
             continue
         path = out / summary["source"] / "rejects.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines()
-        typer.echo(
-            f"{summary['source']}: {summary['rejects']} rejects: {_labels(summary['rejects_by_reason'])}"
-        )
+        reasons = _in_words(summary["rejects_by_reason"])
+        typer.echo(f"{summary['source']}: {summary['rejects']} rejects: {reasons}")
         for line in lines[:_SHOWN]:
             reject = json.loads(line)
             typer.echo(f"  {reject['where']}: {reject['clip']}: {reject['reason']}")
         if len(lines) > _SHOWN:
             typer.echo(f"  and {len(lines) - _SHOWN} more in {path}")
-
-
-def leakage_table(findings: Sequence[Finding]) -> Table:
-    """A row for each kind of finding and the places it joins."""
-    from training.mmeverse.leakage import counts
-
-    return counts_table(counts(findings))
-
-
-def counts_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The same of what is counted already, as it stands in a report."""
-    table = _table("finding", "between", "how many", "leak")
-    for row in rows:
-        between = ", ".join(row["between"])
-        table.add_row(row["kind"], between, str(row["findings"]), "yes" if row["is_leak"] else "")
-    if not rows:
-        table.add_row("nothing", "", "0", "")
-    return table
 
 
 def last_line(summaries: Sequence[Mapping[str, Any]], out: Path, leaks: int | None) -> str:
@@ -241,17 +196,6 @@ def last_line(summaries: Sequence[Mapping[str, Any]], out: Path, leaks: int | No
         f"{names}: {total['clips']} clips, {total['records']} records, {total['hours']:.2f} h, "
         f"{total['rejects']} rejects{told}; in {out}"
     )
-
-
-def _table(*columns: str) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    table = Table(box=SIMPLE, pad_edge=False)
-    for name in columns:
-        is_number = name in ("clips", "records", "hours", "persons", "how many")
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
-    return table
 
 
 def _print(table: Table) -> None:

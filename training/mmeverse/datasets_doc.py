@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.mmeverse.cli import counts_table, summary_table
+from training.mmeverse.count_tables import counts_table, summary_table
 from training.mmeverse.csv_columns import COLUMNS
 from training.mmeverse.schema import Task
 from training.mmeverse.sources import SOURCES, Source

@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 
 from emollama_ros.errors import ConfigError, InputError
 from training.__main__ import app
-from training.evaluation.adapters.base import CannotTellError, load_model
+from training.evaluation.adapters.base import CannotTellError
 from training.evaluation.adapters.hugging_face import evenly
+from training.evaluation.adapters.loading import load_model
 from training.evaluation.adapters.openai_compatible import LONGEST_SIDE, PICTURES, question, shrunk
-from training.mmeverse.decoding import LONGEST_S, RATE, decode_clip
 from training.evaluation.predictions import read_predictions
+from training.mmeverse.decoding import LONGEST_S, RATE, decode_clip
 from training.mmeverse.schema import Media, Task
 
 NAMES = {0: "Happiness", 1: "sad", 2: "ANGER", 3: "shrugging"}

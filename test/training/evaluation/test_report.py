@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from training.evaluation.adapters.base import Claim
-from training.evaluation.report import beside, mean_in_words, write
+from training.evaluation.report import beside, mean_in_words
+from training.evaluation.report_folder import write
 from training.evaluation.runner import Absent, run
 from training.evaluation.scoring import Figure, ScoringOptions
 from training.evaluation.suites import SUITES

@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from emollama_ros.errors import EmollamaError
-
 
 def measure_people(
     records: Annotated[Path, typer.Option(help="Records, JSON Lines.")],
@@ -20,14 +18,7 @@ def measure_people(
     from training.annotation.measuring import people
     from training.mmeverse.schema import read_records
 
-    try:
-        if not records.is_file():
-            typer.echo(f"error: {records}: no such file", err=True)
-            raise typer.Exit(1)
-        measured = people.measure_people(read_records(records), root)
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    measured = people.measure_people(read_records(records), root)
     out.write_text(measured.model_dump_json(indent=1) + "\n", encoding="utf-8")
     typer.echo(f"{out}: face at rest of {len(measured.rest)} people, voice of {len(measured.voice)}")
 
@@ -41,11 +32,7 @@ def validate_action_units(
     """Measure generated faces whose action units are known, and say which units are measured well."""
     from training.annotation.measuring.validation import validate
 
-    try:
-        result = validate(people, clips, seed)
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    result = validate(people, clips, seed)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     typer.echo(f"reliable: {', '.join(result['reliable_alone'])}")
     typer.echo(f"with the person's rest: {', '.join(result['reliable_with_rest'])}")

@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from emollama_ros.errors import EmollamaError
-
 
 def review(
     records: Annotated[Path, typer.Option(help="Annotated records, JSON Lines.")],
@@ -24,11 +22,7 @@ def review(
     """Serve a page, on this machine only, to watch clips and mark what was written about them."""
     from training.annotation.review.server import serve
 
-    try:
-        serve(records, root, out, reviewer or getpass.getuser(), sample, seed, port)
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    serve(records, root, out, reviewer or getpass.getuser(), sample, seed, port)
 
 
 def agreement(
@@ -40,11 +34,7 @@ def agreement(
     from training.annotation.review.agreement import to_markdown
     from training.annotation.review.marks import read_marks
 
-    try:
-        result = summarise(mark for path in marks for mark in read_marks(path))
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    result = summarise(mark for path in marks for mark in read_marks(path))
     text = json.dumps(result, indent=1, ensure_ascii=False)
     if out:
         out.write_text(text + "\n", encoding="utf-8")

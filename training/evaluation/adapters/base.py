@@ -1,4 +1,4 @@
-"""What every adapter is made of, and how one is named on the command line."""
+"""What every adapter is made of."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from emollama_ros.errors import ConfigError, EmollamaError
+from emollama_ros.errors import EmollamaError
 from training.evaluation.predictions import Prediction
 from training.mmeverse.schema import Record
-
-KINDS = ("bundle:PATH", "hf-audio:PATH", "hf-video:PATH", "openai:MODEL@URL")
 
 
 class CannotTellError(EmollamaError):
@@ -64,32 +62,3 @@ class Model(Protocol):
             InputError: Its media cannot be read.
             ConfigError: No clip can be predicted, for example because an endpoint refuses the key.
         """
-
-
-def load_model(spec: str) -> Model:
-    """Load a model.
-
-    Args:
-        spec: ``bundle:PATH`` (``bundle:`` for the default one), ``hf-audio:PATH``, ``hf-video:PATH`` (a
-            folder or a name on the Hugging Face hub) or ``openai:MODEL@URL``.
-
-    Raises:
-        ConfigError: Of another form.
-        EmollamaError: It cannot be loaded.
-    """
-    kind, colon, place = spec.partition(":")
-    if not colon:
-        raise ConfigError(f"--model {spec!r}: expected one of {', '.join(KINDS)}")
-    if kind == "bundle":
-        from training.evaluation.adapters.bundle import BundleModel
-
-        return BundleModel.load(Path(place) if place else None)
-    if kind in ("hf-audio", "hf-video"):
-        from training.evaluation.adapters.hugging_face import AudioClassifier, VideoClassifier
-
-        return (AudioClassifier if kind == "hf-audio" else VideoClassifier).load(place)
-    if kind == "openai":
-        from training.evaluation.adapters.openai_compatible import EndpointModel
-
-        return EndpointModel.load(place)
-    raise ConfigError(f"--model {spec!r}: no kind {kind!r}; expected one of {', '.join(KINDS)}")

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from emollama_ros.errors import EmollamaError, InputError
 from training.mmeverse.instructions.samples import (
     Instruction,
     instruction_of,
@@ -44,14 +43,10 @@ def instructions(
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each instruction.")] = False,
 ) -> None:
     """Print instructions made from records: prompt, target, and what may be looked at."""
-    try:
-        form = template_named(template)
-        read = islice(read_records(records), limit or None)
-        for made in _made(read, stage, (seed, epoch), form, every):
-            typer.echo(json.dumps(as_dict(made), ensure_ascii=False) if as_json else as_text(made, form))
-    except (EmollamaError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    form = template_named(template)
+    read = islice(read_records(records), limit or None)
+    for made in _made(read, stage, (seed, epoch), form, every):
+        typer.echo(json.dumps(as_dict(made), ensure_ascii=False) if as_json else as_text(made, form))
 
 
 def replay(
@@ -65,14 +60,10 @@ def replay(
 ) -> None:
     """Read a general vision-language set as distributed; show what could not be read, and why."""
     shown, counts = 0, Counter[str]()
-    try:
-        for item in read_replay(name, root, images, "validation" if validation else "train"):
-            counts["rejects" if isinstance(item, Reject) else "samples"] += 1
-            if (shown := shown + 1) <= limit or (isinstance(item, Reject) and counts["rejects"] <= limit):
-                typer.echo(item_text(item))
-    except InputError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    for item in read_replay(name, root, images, "validation" if validation else "train"):
+        counts["rejects" if isinstance(item, Reject) else "samples"] += 1
+        if (shown := shown + 1) <= limit or (isinstance(item, Reject) and counts["rejects"] <= limit):
+            typer.echo(item_text(item))
     typer.echo(f"{name}: {counts['samples']} samples, {counts['rejects']} rejects")
 
 
