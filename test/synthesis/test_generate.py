@@ -110,20 +110,33 @@ def test_several_segments_follow_each_other_without_gaps(renderer, speech):
     assert all(a != b for a, b in zip(labels[:-1], labels[1:], strict=True))
 
 
-def test_files_are_the_same_for_any_workers_and_after_an_interruption(renderer, speech, tmp_path):
-    one, two = tmp_path / "one", tmp_path / "two"
-    labels = g.generate(one, 3, seed=5, workers=1, options=SMALL, progress=False)
-    g.generate(two, 3, seed=5, workers=2, options=SMALL, progress=False)
-    assert labels.read_bytes() == (two / "labels.jsonl").read_bytes()
-    kept, lost = one / "clips/000001.mp4", one / "records/000002.json"
+def test_finished_clips_are_kept_and_broken_ones_made_again_with_the_same_bytes(renderer, speech, tmp_path):
+    g.generate(tmp_path, 3, seed=5, options=SMALL, progress=False)
+    kept, lost = tmp_path / "clips/000001.mp4", tmp_path / "records/000002.json"
     before = kept.stat().st_mtime_ns
-    wanted = {p.name: p.read_bytes() for p in (one / "clips").iterdir()}
-    assert wanted == {p.name: p.read_bytes() for p in (two / "clips").iterdir()}
+    wanted = {p.name: p.read_bytes() for p in (tmp_path / "clips").iterdir()}
     lost.unlink()
-    (one / "clips/000002.mp4").write_bytes(b"half of a cl")
-    g.generate(one, 3, seed=5, options=SMALL, progress=False)
-    assert {p.name: p.read_bytes() for p in (one / "clips").iterdir()} == wanted
+    (tmp_path / "clips/000002.mp4").write_bytes(b"half of a cl")
+    g.generate(tmp_path, 3, seed=5, options=SMALL, progress=False)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "clips").iterdir()} == wanted
     assert kept.stat().st_mtime_ns == before, "finished clips are not made again"
+
+
+@pytest.mark.parametrize("wrong", [{"clips": 0}, {"clips": 1, "workers": 0}])
+def test_a_count_below_one_is_refused(tmp_path, wrong):
+    with pytest.raises(ConfigError, match="at least 1"):
+        g.generate(tmp_path, **wrong)
+    assert not any(tmp_path.iterdir())
+
+
+def test_sheets_have_the_stated_size_and_show_people(renderer, speech):
+    from training.synthesis.sheet import face_sheet, scene_sheet
+
+    faces, scenes = face_sheet([2]), scene_sheet(2, columns=2)
+    assert faces.shape == (200, 1400, 3) and scenes.shape == (240, 640, 3)
+    neutral, happy = faces[:, :200].astype(int), faces[:, 200:400].astype(int)
+    assert (np.abs(neutral - happy).max(-1) > 20).mean() > 0.01
+    assert scenes[:, :320].std() > 5 and scenes[:, 320:].std() > 5
 
 
 def test_clips_of_other_options_are_not_mixed(renderer, speech, tmp_path):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -77,9 +79,21 @@ def generate(
     if workers == 1:
         _watch(map(_write_one, jobs), len(jobs), clips, progress)
     else:
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        with multiprocessing.get_context("spawn").Pool(workers, _end_with_parent) as pool:
             _watch(pool.imap_unordered(_write_one, jobs, chunksize=2), len(jobs), clips, progress)
     return _gather(out, clips)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed: two runs must never write the same clip at once."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _claim(out: Path, options: Options) -> None:
