@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from training.ablation_cli import register as register_ablation
 from training.annotation.cli import register as register_annotation
 from training.annotation.measuring.cli import register as register_measuring
 from training.annotation.review.cli import register as register_review
@@ -97,6 +98,7 @@ def fit(
     fit_everything(clips, read_clips("goemotions", root), HeldOut(**np.load(held_out)), out, device)
 
 
+register_ablation(app)
 register_annotation(app)
 register_evaluation(app)
 register_measuring(app)

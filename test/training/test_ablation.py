@@ -1,0 +1,338 @@
+"""Ablations: equal runs, resumed run by run, and a report that does not take noise for a difference."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs it)")
+pytest.importorskip("accelerate", reason="needs accelerate (make test installs it)")
+
+from small_system import LABELS, SHAPES, small_corpus, small_language, small_preset  # noqa: E402
+
+from emollama_ros.errors import ConfigError  # noqa: E402
+from training import ablation  # noqa: E402
+from training.__main__ import app  # noqa: E402
+from training.ablation import (  # noqa: E402
+    MEASURES,
+    SEEN,
+    LimitedCorpus,
+    Material,
+    Plan,
+    System,
+    Told,
+    chosen_of,
+    head_clips,
+    load_plan,
+    run_all,
+    run_one,
+    systems_of,
+    tell,
+    with_first_blocks,
+)
+from training.ablation_report import (  # noqa: E402
+    EXCEEDS,
+    TOO_FEW,
+    WITHIN,
+    Table,
+    compare,
+    comparisons_of,
+    report_of,
+    score_of,
+    to_markdown,
+    write_report,
+)
+from training.examples import ExampleMaker  # noqa: E402
+from training.mmeverse.instructions import instructions_of  # noqa: E402
+from training.network import build  # noqa: E402
+from training.presets import CONFIGS  # noqa: E402
+
+STAGE = {"steps": 4, "batch": 4, "warmup": 1, "rate": 5e-3, "modality_dropout": 0.5}
+PLAN = {
+    "name": "test",
+    "preset": "tiny",
+    "seeds": [0, 1, 2],
+    "sources": {"javanese_av": 1},
+    "held_out": {"sources": ["javanese_av"]},
+    "head": {
+        "fusions": ["none", "conv_attention"],
+        "views": ["all", "audio"],
+        "stage": {**STAGE, "stage": 1},
+    },
+    "answers": {
+        "fusions": ["conv_attention"],
+        "curricula": ["joint", "perception", "perception_cognition"],
+        "perception": {**STAGE, "stage": 1, "steps": 3},
+        "cognition": {**STAGE, "stage": 2, "steps": 2},
+        "blocks": 1,
+        "asked": 4,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def plan_of(**changes):
+    return Plan.model_validate_json(json.dumps({**PLAN, **changes}))
+
+
+@pytest.fixture
+def material(tmp_path):
+    corpus = small_corpus(tmp_path / "features")
+    return Material(small_preset(), corpus, corpus, SHAPES, "small", lambda _: small_language())
+
+
+def test_the_committed_plan_loads_and_compares_everything():
+    plan = load_plan(CONFIGS / "ablations" / "small.yaml")
+    assert len(plan.seeds) >= 3
+    cells = systems_of(plan)
+    assert {(s.fusion, s.view) for s in cells if s.grid == "head"} == {
+        (fusion, view)
+        for fusion in ("none", "attention", "conv", "qformer", "conv_attention")
+        for view in ("all", "audio", "video")
+    }
+    assert {s.curriculum for s in cells if s.grid == "answers"} == {
+        "joint",
+        "perception",
+        "perception_cognition",
+    }
+    assert {row[0] for row in comparisons_of(plan)} == {
+        "fusion",
+        "views",
+        "removed at inference",
+        "curriculum",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seeds": [0, 1]}, "seeds"),
+        ({"fusion": "conv"}, "fusion"),
+        ({"head": None, "answers": None}, "needs a grid"),
+        ({"sources": {}}, "sources"),
+        ({"answers": {**PLAN["answers"], "cognition": PLAN["answers"]["perception"]}}, "cognition stage 2"),
+    ],
+)
+def test_a_wrong_plan_is_refused(tmp_path, change, words):
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump({**PLAN, **change}))
+    with pytest.raises(ConfigError, match=words):
+        load_plan(path)
+
+
+def test_every_curriculum_has_the_same_steps():
+    grid = plan_of().answers
+    stages = {name: grid.stages(name) for name in grid.curricula}
+    assert {sum(stage.steps for stage in row) for row in stages.values()} == {5}
+    assert [stage.mixes for stage in stages["joint"]] == [(1, 2)]
+    assert [stage.mixes for stage in stages["perception"]] == [(1,)]
+    assert [stage.mixes for stage in stages["perception_cognition"]] == [(1,), (2,)]
+
+
+def test_runs_go_on_where_they_were_and_are_reported(tmp_path, material, monkeypatch):
+    plan, out = plan_of(), tmp_path / "out"
+    first = run_all(plan, material, out)
+    assert len(first) == 7 * 3 and len(list((out / "runs").glob("*.json"))) == 21
+    computed = []
+    known = run_one
+
+    def counted(plan, material, system, seed, folder):
+        computed.append((system.name, seed))
+        return known(plan, material, system, seed, folder)
+
+    monkeypatch.setattr(ablation, "run_one", counted)
+    assert run_all(plan, material, out) == first and not computed
+
+    (out / "runs" / "head-none-audio-1.json").unlink()
+    (out / "runs" / "head-none-all-0.json").write_text("{")  # a damaged one counts as none
+    report = report_of(plan, out / "runs", material)
+    assert report["not_run"] == ["head-none-all-0", "head-none-audio-1"]
+    again = run_all(plan, material, out)
+    assert computed == [("head-none-all", 0), ("head-none-audio", 1)]
+    assert [replace(result, seconds=0) for result in again] == [replace(r, seconds=0) for r in first]
+
+    report = report_of(plan, out / "runs", material)
+    write_report(report, out)
+    assert not report["not_run"] and len(report["differences"]) == len(comparisons_of(plan))
+    assert {row["question"] for row in report["differences"]} >= {"fusion", "views", "curriculum"}
+    assert (out / "ablation.svg").stat().st_size and "within the noise" in (out / "report.md").read_text()
+    assert "people" in to_markdown(report) and json.loads((out / "report.json").read_text())["scores"]
+    assert {row["stage"] for row in report["answer_loss"]} == {"stage 1", "stage 2"}
+
+
+def test_other_settings_are_computed_anew(tmp_path, material):
+    plan = plan_of(answers=None)
+    run_all(plan, material, tmp_path)
+    before = (tmp_path / "runs" / "head-none-all-0.json").read_text()
+    longer = {**PLAN["head"], "stage": {**PLAN["head"]["stage"], "steps": 5}}
+    run_all(plan_of(answers=None, head=longer), material, tmp_path)
+    assert (
+        json.loads(before)["settings"]
+        != json.loads((tmp_path / "runs" / "head-none-all-0.json").read_text())["settings"]
+    )
+
+
+@pytest.mark.parametrize("fusion", ["none", "qformer", "conv_attention"])
+def test_the_head_learns_and_loses_little_when_a_modality_is_removed(material, tmp_path, fusion):
+    longer = {**PLAN["head"], "stage": {**PLAN["head"]["stage"], "steps": 80, "rate": 2e-2, "batch": 12}}
+    plan = plan_of(answers=None, head=longer)
+    result = run_one(plan, material, System("head", fusion, "all"), 0, tmp_path)
+    assert set(result.head) == set(MEASURES)
+    for told in result.head.values():  # every modality alone tells these labels
+        assert told.truth == told.chosen
+
+
+def test_a_view_shows_nothing_else(material):
+    heard = LimitedCorpus(material.train, SEEN["audio"])
+    assert len(heard.records) == 12
+    assert all(set(heard.features(record.key)) == {"audio"} for record in heard.records)
+    clips = head_clips(heard, SHAPES, material.preset.head.labels)
+    assert clips.features.present.tolist() == [[True, False, False]] * 12
+    net = build(material.preset, SHAPES, small_language()).eval()
+    labels = material.preset.head.labels
+    assert tell(net, clips, MEASURES["both"], labels) is None
+    assert len(tell(net, clips, MEASURES["audio"], labels).clips) == 12
+
+
+def test_what_a_measure_takes_away_has_no_influence(material):
+    net = build(material.preset, SHAPES, small_language()).eval()
+    labels = material.preset.head.labels
+    whole = head_clips(material.train, SHAPES, labels)
+    deaf = replace(
+        whole, features=replace(whole.features, audio=torch.full_like(whole.features.audio, torch.nan))
+    )
+    measure = MEASURES["both, no audio"]
+    assert tell(net, whole, measure, labels) == tell(net, deaf, measure, labels)
+    assert len(tell(net, whole, MEASURES["both"], labels).clips) == 12
+
+
+def test_answers_are_those_of_greedy_decoding_with_our_positions(material):
+    preset = small_preset()
+    net = build(preset, SHAPES, small_language()).eval()
+    seen = LimitedCorpus(material.train, SEEN["audio"])  # masked tokens stand in the prompt
+    examples = ExampleMaker(seen, preset, SHAPES, small_language().codec, net.config.soft_tokens)
+    item = instructions_of(seen.records[0], 1, 0, template=examples.template)[0]
+    said = []
+
+    def generated(**prompt):
+        found = type(net.llama_model).generate(net.llama_model, **prompt)
+        said.extend(found[0].tolist())
+        return found
+
+    net.llama_model.generate = generated
+    with torch.no_grad():
+        ablation._answer(net, examples, item)
+        batch = examples.batch([replace(item, target="")])
+        stop = examples.codec.encode(examples.template.stop)
+        ids, mask = batch.ids[:, : -len(stop)], batch.mask[:, : -len(stop)]
+        soft = net.perceive(batch.features)[1]
+        for token in said:
+            logits = net.llama_model(**net.prompt(ids, mask, soft)).logits[0, -1]
+            assert int(logits.argmax()) == token
+            ids = torch.cat([ids, torch.tensor([[token]])], 1)
+            mask = torch.cat([mask, torch.ones(1, 1, dtype=torch.bool)], 1)
+    assert said and not soft.mask.all()
+
+
+def test_an_answer_is_read_and_what_is_none_counts_as_wrong(material, monkeypatch):
+    preset, language = small_preset(), small_language()
+    net = build(preset, SHAPES, language).eval()
+    examples = ExampleMaker(material.train, preset, SHAPES, language.codec, net.config.soft_tokens)
+    words = iter(["Sadness.", "I cannot say", *["happiness"] * 20])
+    net.llama_model.generate = lambda **_: torch.tensor([language.codec.encode(next(words))])
+    told = ablation.ask(net, examples, 12)
+    assert told.chosen == ("sadness", "", *["happiness"] * 10)
+    assert set(told.truth) == set(LABELS) and told.persons[0].startswith("javanese_av:")
+    score = score_of(System("answers", "none", "all", "joint"), "answers", {0: told, 1: told})
+    right = sum(a == b for a, b in zip(told.truth, told.chosen, strict=True))
+    assert score.metric == "waf" and 0 < score.mean < 1 and right < 12
+
+
+def test_only_the_first_blocks_are_left():
+    language = small_language()
+    assert len(with_first_blocks(language, None).model.get_base_model().model.layers) == 2
+    cut = with_first_blocks(language, 1)
+    assert len(cut.model.get_base_model().model.layers) == 1
+    assert cut.model(torch.zeros(1, 3, dtype=torch.long)).logits.shape == (1, 3, 128)
+
+
+def test_which_clips_are_taken_does_not_depend_on_their_order(material):
+    plan, records = plan_of(most={"javanese_av": 5}), material.train.records
+    kept = chosen_of(plan, records)
+    assert len(kept) == 5 and kept == chosen_of(plan, records[::-1])
+    assert chosen_of(plan_of(most={"emodb": 5}), records) != kept
+
+
+def told_of(right, persons=8, each=6, seed=0):
+    """Answers of which about a share is right."""
+    random = torch.Generator().manual_seed(seed)
+    truth = [("anger", "sadness", "fear")[i % 3] for i in range(persons * each)]
+    hit = (torch.rand(len(truth), generator=random) < right).tolist()
+    chosen = [
+        label if ok else {"anger": "fear"}.get(label, "anger") for label, ok in zip(truth, hit, strict=True)
+    ]
+    names = tuple(f"source:{i // each}" for i in range(len(truth)))
+    return Told(tuple(f"clip{i}" for i in range(len(truth))), names, tuple(truth), tuple(chosen))
+
+
+def compared(one, other, comparisons=10):
+    systems = System("head", "conv", "all"), System("head", "none", "all")
+    cells = [
+        (system, "all", dict(enumerate(side))) for system, side in zip(systems, (one, other), strict=True)
+    ]
+    return compare("fusion", *cells, comparisons, draws=2000)
+
+
+def test_a_clear_difference_exceeds_the_noise_and_noise_does_not():
+    good, bad = [[told_of(share, seed=s) for s in range(3)] for share in (0.95, 0.3)]
+    clear = compared(good, bad)
+    assert clear.verdict == EXCEEDS and clear.mean > 0.4 and clear.interval[0] > 0
+    same = compared(bad, [told_of(0.3, seed=s) for s in range(10, 13)])
+    assert same.verdict == WITHIN and same.interval[0] < 0 < same.interval[1]
+
+
+def test_a_difference_of_one_seed_alone_is_noise():
+    base = [told_of(0.5, seed=s) for s in range(3)]
+    assert compared([told_of(1.0), *base[1:]], base).verdict == WITHIN
+
+
+def test_a_few_people_say_nothing_about_others():
+    good, bad = [[told_of(share, persons=3, seed=s) for s in range(3)] for share in (0.95, 0.2)]
+    assert compared(good, bad).verdict == TOO_FEW
+
+
+def test_more_comparisons_need_wider_intervals():
+    good, bad = [[told_of(share, seed=s) for s in range(3)] for share in (0.6, 0.5)]
+    one, many = compared(good, bad, 1).interval, compared(good, bad, 50).interval
+    assert many[0] < one[0] and one[1] < many[1]
+
+
+def test_systems_are_compared_on_the_same_clips_only():
+    with pytest.raises(AssertionError, match="the same clips"):
+        compared([told_of(0.5)] * 3, [told_of(0.5, persons=7)] * 3)
+
+
+def test_a_table_knows_what_was_not_run():
+    assert not Table([]).told(System("head", "none", "all"), "all")
+
+
+def test_the_command_says_what_is_wrong(tmp_path):
+    def said(*options):
+        places = ["--prepared", str(tmp_path), "--root", str(tmp_path), "--out", str(tmp_path / "out")]
+        done = CliRunner().invoke(app, ["ablate", *places, *options])
+        assert done.exit_code == 1
+        return done.output
+
+    assert "error:" in said("--config", str(tmp_path / "none.yaml"))
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump({**PLAN, "answers": None}))
+    assert "has no such grid" in said("--config", str(path), "--grid", "answers")
