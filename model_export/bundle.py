@@ -14,8 +14,8 @@ from emollama_ros import __version__
 from emollama_ros.bundle import MANIFEST, SCHEMA_VERSION, Bundle, Calibration, Preprocessing, file_sha256
 from emollama_ros.labels import DEFAULT_LABELS
 from model_export.perception_graphs import export_audio, export_fusion, export_text, export_vision
-from training.mmeverse.decoding import FRAME_HZ, RATE
 from training.features import AUDIO, LAYERS, TOKENS, VISION
+from training.mmeverse.decoding import FRAME_HZ, RATE
 from training.networks.perception_net import PerceptionNet
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2

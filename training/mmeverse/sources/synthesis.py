@@ -111,8 +111,8 @@ SOURCE = Source(
     layout=LAYOUT,
     read=read,
     notes=(
-        "Made by `python -m training.synthesis --out FOLDER`, split by person number. A share of the sentences "
-        "(15 % by default) carries the emotion in words. In a conflict the label is the stronger modality's. "
-        "Action units over time and prosody stay in labels.jsonl."
+        "Made by `python -m training.synthesis --out FOLDER`, split by person number. A share of the "
+        "sentences (15 % by default) carries the emotion in words. In a conflict the label is the stronger "
+        "modality's. Action units over time and prosody stay in labels.jsonl."
     ),
 )
