@@ -9,6 +9,7 @@ Two grids: ``head`` trains the perception head alone, without a language model, 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -34,7 +35,7 @@ from training.mmeverse.schema import Record, Task
 from training.network import build, config_of
 from training.networks.emotion_llama import IGNORED, EmotionLlama, Features
 from training.networks.fusion import FusionKind
-from training.networks.language import LanguageModel
+from training.networks.language import LanguageModel, load_base, with_lora
 from training.presets import LanguagePreset, Preset, StagePreset, parse_preset
 from training.trainer import Trainer, head_losses, rate_at
 from training.validation import answer_loss
@@ -264,7 +265,7 @@ class Material:
         held_out: Clips of other people.
         shapes: Of the features.
         version: Of the encoders.
-        language: Loads a language model, anew for every run.
+        language: Makes a language model with new LoRA, for every run; such as `Languages`.
     """
 
     preset: Preset
@@ -499,6 +500,7 @@ def _train_and_ask(
 ) -> tuple[EmotionLlama, Told | None, dict[str, dict[str, float]]]:
     from accelerate import Accelerator
 
+    torch.manual_seed(preset.seed)  # LoRA's beginnings, too, are the run's own
     language = with_first_blocks(material.language(preset.language), grid.blocks)
     net = build(preset, material.shapes, language)
     tokens = net.config.soft_tokens
@@ -509,6 +511,22 @@ def _train_and_ask(
     asked = ExampleMaker(_weighed(held_out, preset), preset, material.shapes, language.codec, tokens)
     losses = {f"stage {stage}": asdict(answer_loss(net, asked, stage, grid.asked)) for stage in (1, 2)}
     return net, ask(net, asked, grid.asked), losses
+
+
+class Languages:
+    """Language models of presets, each read once, and given as a copy with new LoRA."""
+
+    def __init__(self) -> None:
+        self._read: dict[LanguagePreset, LanguageModel] = {}
+
+    def __call__(self, preset: LanguagePreset) -> LanguageModel:
+        """A copy of the language model of a preset, with LoRA."""
+        if preset not in self._read:
+            with torch.random.fork_rng(devices=[]):  # the first run draws what it would draw as the second
+                self._read[preset] = load_base(preset)
+        base = self._read[preset]
+        model = with_lora(copy.deepcopy(base.model), preset.lora, checkpointing=preset.checkpointing)
+        return LanguageModel(model, base.codec)
 
 
 def with_first_blocks(language: LanguageModel, blocks: int | None) -> LanguageModel:

@@ -66,10 +66,9 @@ def _no_grid(config: Path, grid: str | None) -> EmollamaError:
 
 
 def _material(plan: Any, prepared: Path, root: Path, cache: Path, device: str) -> Any:
-    from training.ablation import Material, chosen_of
+    from training.ablation import Languages, Material, chosen_of
     from training.encoders import Encoders
     from training.examples import gather, read_split
-    from training.networks.language import load_language_model
     from training.presets import load_preset
 
     preset = load_preset(plan.preset)
@@ -86,5 +85,5 @@ def _material(plan: Any, prepared: Path, root: Path, cache: Path, device: str) -
         held_out=gather(held_out, root, cache, encoders),
         shapes=encoders.shapes,
         version=encoders.version,
-        language=load_language_model,
+        language=Languages(),
     )

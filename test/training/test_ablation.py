@@ -265,6 +265,36 @@ def test_only_the_first_blocks_are_left():
     assert cut.model(torch.zeros(1, 3, dtype=torch.long)).logits.shape == (1, 3, 128)
 
 
+def test_a_language_model_is_read_once_and_its_lora_belongs_to_the_seed(monkeypatch):
+    reads = []
+
+    def read(preset):
+        reads.append(preset)
+        whole = small_language()
+        return replace(whole, model=whole.model.unload())
+
+    monkeypatch.setattr(ablation, "load_base", read)
+    languages, preset = ablation.Languages(), small_preset().language
+
+    def lora_of(seed):
+        torch.manual_seed(seed)
+        model = languages(preset).model
+        weights = {name: p.detach().clone() for name, p in model.named_parameters() if "lora_A" in name}
+        with torch.no_grad():
+            for value in model.parameters():
+                value.zero_()  # what is done to one copy does nothing to the next
+        return weights
+
+    first, other, again = lora_of(1), lora_of(2), lora_of(1)
+    assert len(reads) == 1 and first
+    assert all(torch.equal(first[k], again[k]) and not torch.equal(first[k], other[k]) for k in first)
+    assert all(
+        p.abs().sum() > 0
+        for name, p in languages(preset).model.named_parameters()
+        if "proj" in name and "lora" not in name
+    )
+
+
 def test_which_clips_are_taken_does_not_depend_on_their_order(material):
     plan, records = plan_of(most={"javanese_av": 5}), material.train.records
     kept = chosen_of(plan, records)

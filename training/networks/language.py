@@ -109,9 +109,20 @@ def load_language_model(preset: LanguagePreset, device: str = "cpu") -> Language
         BundleError: The packaged weights are not there, or not what they should be.
         ConfigError: Transformers cannot load it, or LoRA finds none of its targets.
     """
+    found = load_base(preset, device)
+    model = with_lora(found.model, preset.lora, checkpointing=preset.checkpointing)
+    return LanguageModel(model, found.codec)
+
+
+def load_base(preset: LanguagePreset, device: str = "cpu") -> LanguageModel:
+    """Load a language model as it is, without LoRA.
+
+    Raises:
+        BundleError: The packaged weights are not there, or not what they should be.
+        ConfigError: Transformers cannot load it.
+    """
     found = smollm2() if preset.model == "smollm2-135m" else _from_transformers(preset.model[3:])
-    model = found.model.to(device, _DTYPES[preset.precision])
-    return LanguageModel(with_lora(model, preset.lora, checkpointing=preset.checkpointing), found.codec)
+    return LanguageModel(found.model.to(device, _DTYPES[preset.precision]), found.codec)
 
 
 def with_lora(model: nn.Module, lora: LoraPreset, *, checkpointing: bool = False) -> nn.Module:
