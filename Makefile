@@ -13,11 +13,11 @@ RUN = VENV=$(VENV) scripts/with_env
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format types bench doctor setup assemble clean distclean
+.PHONY: help demo test lint format types bench bench-training doctor setup assemble clean distclean
 
 help:  ## Show this list
 	@echo "make demo [SOURCE=sample|live|FILE]   perceive the bundled sample, the camera and microphone, or a file"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / && $$1 != "demo" { printf "make %-33s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / && $$1 != "demo" { printf "make %-33s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Settings: PYTHON=python3.12  VENV=.venv  ARGS='more arguments for the command'"
 
 demo:  ## (see above)
@@ -45,6 +45,10 @@ types:  ## Check types
 bench:  ## Measure latencies, age, CPU use and memory; write benchmark/results/*.json
 	$(BOOTSTRAP) demo
 	@$(RUN) python -m benchmark $(ARGS)
+
+bench-training:  ## Measure training against a straightforward loop, on generated clips
+	$(BOOTSTRAP) test
+	@$(RUN) python -m benchmark training $(ARGS)
 
 doctor:  ## Report ROS 2, engines, devices and the model bundle
 	$(BOOTSTRAP) setup

@@ -1,6 +1,7 @@
 """Measure the system on this machine: ``python -m benchmark`` (``make bench``).
 
 python -m benchmark [--quick] [--only stages,engines,language,graph,scorer,prepare]
+python -m benchmark training [--quick]  # training against a straightforward loop (``make bench-training``)
 python -m benchmark table [--write]    # the table of docs/benchmarks.md from the JSON files
 """
 
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmark", description="Measure the system on this machine."
     )
-    parser.add_argument("what", nargs="?", choices=("run", "table"), default="run")
+    parser.add_argument("what", nargs="?", choices=("run", "table", "training"), default="run")
     parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
     parser.add_argument(
@@ -63,12 +64,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.what == "table":
         return tables.run(given.out or record.RESULTS, given.write)
+    if given.what == "training":
+        return train(given.quick, given.out)
     parts = given.only.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--only: {', '.join(sorted(unknown))}: no such part; use {', '.join(PARTS)}")
     partial = given.quick or len(parts) < len(PARTS)
     out = given.out or (record.ROOT / "build" / "benchmark" if partial else record.RESULTS)
     return measure(QUICK if given.quick else Plan(), parts, out)
+
+
+def train(quick: bool, out: Path | None) -> int:
+    """Compare training with a straightforward loop and write one JSON; returns 0."""
+    from benchmark import bench_training
+
+    plan = bench_training.QUICK if quick else bench_training.Plan()
+    folder = out or (record.ROOT / "build" / "benchmark" if quick else record.RESULTS)
+    print(f"written: {bench_training.run(plan, folder)}")
+    return 0
 
 
 def measure(plan: Plan, parts: Sequence[str], out: Path) -> int:

@@ -1,6 +1,6 @@
 """What an NVIDIA GPU makes of the networks: parity with the CPU, latency, and the gap to the floor.
 
-    bash benchmark/gpu.sh OUTDIR            # or: python -m benchmark.gpu --out OUTDIR [--smoke]
+    bash benchmark/gpu.sh OUTDIR [--only training]   # or: python -m benchmark.gpu --out OUTDIR [--smoke]
 
 Weights are random, because they change neither time nor rounding; normalisation layers are set from data, so
 that activations have the size they have in a trained network. Parity is the relative error
@@ -16,7 +16,7 @@ import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark.gpu_training import TINY, StepPlan, measure_step
 from benchmark.llama_step import LLAMA2_7B, SMOLLM2_135M, LlamaStep, Shape
 from benchmark.record import ROOT, document, significant, summary, write
 from training.networks.efficientnet import EfficientNetLite0, FrameEncoder
@@ -32,6 +33,7 @@ from training.networks.perception_net import PerceptionNet
 from training.networks.whisper import WhisperEncoder
 
 SEED = 0
+PARTS = ("stages", "decode", "training")
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 NETWORK_FILES = ("conv_attention", "efficientnet", "perception_net", "whisper")
 
@@ -51,6 +53,7 @@ class Plan:
         context: Position at which decoding starts.
         deadline_s: After so many seconds no further part is begun; it is then listed as skipped.
         models: Language models measured.
+        training: Training steps measured.
     """
 
     device: str = "cuda"
@@ -61,11 +64,12 @@ class Plan:
     matmul: int = 8192
     steps: int = 128
     context: int = 290
-    deadline_s: float = 90.0
+    deadline_s: float = 150.0
     models: tuple[str, ...] = ("smollm2_135m", "llama2_7b")
+    training: tuple[StepPlan, ...] = (StepPlan(), StepPlan(batch=8))
 
 
-SMOKE = Plan("cpu", 2, 1, 1, 1 << 24, 256, 3, 8, 600.0, ("tiny",))
+SMOKE = Plan("cpu", 2, 1, 1, 1 << 24, 256, 3, 8, 600.0, ("tiny",), (TINY,))
 SHAPES = {"smollm2_135m": SMOLLM2_135M, "llama2_7b": LLAMA2_7B, "tiny": Shape(2, 64, 4, 2, 128, 256)}
 
 
@@ -95,7 +99,10 @@ def main(arguments: list[str] | None = None) -> Path:
     """Measure everything and write one JSON; returns its path."""
     parser = argparse.ArgumentParser(description="Measure the networks on an NVIDIA GPU.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the JSON")
-    parser.add_argument("--smoke", action="store_true", help="few repeats, on the CPU")
+    parser.add_argument(
+        "--smoke", "--tiny", action="store_true", help="few repeats, small shapes, on the CPU"
+    )
+    parser.add_argument("--only", choices=PARTS, help="this part alone, besides the ceilings")
     given = parser.parse_args(arguments)
     plan = SMOKE if given.smoke else Plan()
     if plan.device == "cuda" and not torch.cuda.is_available():
@@ -106,9 +113,9 @@ def main(arguments: list[str] | None = None) -> Path:
         torch.set_num_threads(1)  # on cores that others use, threads that wait for each other take seconds
     began = time.perf_counter()
     with torch.inference_mode():
-        results = measure(plan, began)
+        results = measure(plan, began, given.only)
     results["seconds"] = round(time.perf_counter() - began, 1)
-    settings = {name: getattr(plan, name) for name in Plan.__dataclass_fields__} | {"seed": SEED}
+    settings = asdict(plan) | {"seed": SEED}
     files = [ROOT / "training" / "networks" / f"{name}.py" for name in NETWORK_FILES]
     device = torch.cuda.get_device_name() if plan.device == "cuda" else ""
     found = document("gpu" if device else "gpu_smoke", settings, files, results, device)
@@ -118,8 +125,8 @@ def main(arguments: list[str] | None = None) -> Path:
     return path
 
 
-def measure(plan: Plan, began: float) -> dict[str, Any]:
-    """Run every part that still fits into the time."""
+def measure(plan: Plan, began: float, only: str | None = None) -> dict[str, Any]:
+    """Run every part that still fits into the time, or those of one group."""
     torch.manual_seed(SEED)
     results: dict[str, Any] = {"skipped": []}
     ceilings, results["ceilings"] = measure_ceilings(plan)
@@ -129,7 +136,13 @@ def measure(plan: Plan, began: float) -> dict[str, Any]:
         parts.append(("stages", name, lambda stage=stage: measure_stage(stage, plan, ceilings)))
     for name in plan.models:
         parts.append(("decode", name, lambda name=name: measure_decode(SHAPES[name], plan, ceilings)))
+    for step in plan.training:
+        rate = ceilings.flops_s["bf16"]
+        name = f"{step.preset}_batch_{step.batch}"
+        parts.append(("training", name, lambda s=step, r=rate: measure_step(s, plan.device, r)))
     for group, name, part in parts:
+        if only not in (None, group):
+            continue
         if time.perf_counter() - began > plan.deadline_s:
             results["skipped"].append(f"{group}.{name}: out of time")
             continue
@@ -144,6 +157,10 @@ def measure(plan: Plan, began: float) -> dict[str, Any]:
 
 def line(name: str, found: dict[str, Any]) -> str:
     """The gist of a part for the terminal."""
+    if "utilisation_of_measured" in found:
+        return f"{name}: {found['samples_s']} samples/s, peak {found['peak_gb']} GB, " + (
+            f"utilisation {found['utilisation_of_measured']} of what a matrix product reaches"
+        )
     if "tokens_s" in str(found):
         return f"{name}: " + ", ".join(f"{k} {v}" for k, v in found.items() if "tokens_s" in k or "over" in k)
     times = (f"{p} {found[p]['graph_ms']['p50']} ms (x{found[p]['graph_over_floor']})" for p in PRECISIONS)

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Measure the networks on an NVIDIA GPU: bash benchmark/gpu.sh OUTDIR [--smoke]
-# Needs a python3 with torch (CUDA) and numpy, and no weights. Takes under two minutes; writes one JSON into OUTDIR.
+# Measure the networks on an NVIDIA GPU: bash benchmark/gpu.sh OUTDIR [--only training] [--smoke]
+# Needs a python3 with torch (CUDA) and numpy, and no weights; for the training step also transformers, peft,
+# pydantic and the package itself. Takes under three minutes; writes one JSON into OUTDIR.
 set -eu
-[ $# -ge 1 ] || { echo "usage: bash benchmark/gpu.sh OUTDIR [--smoke]" >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: bash benchmark/gpu.sh OUTDIR [--only training] [--smoke]" >&2; exit 2; }
 out=$1
 shift
 cd "$(dirname "$0")/.."

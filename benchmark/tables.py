@@ -127,7 +127,7 @@ def inserted(text: str, made: str) -> str:
 
 def table(documents: Sequence[Mapping[str, Any]]) -> str:
     """Return the tables of all results as Markdown."""
-    makers = {"system": system, "gpu": gpu, "gpu_smoke": gpu}
+    makers = {"system": system, "gpu": gpu, "gpu_smoke": gpu, "training": training}
     return "\n".join(makers[d["what"]](d) for d in documents if d["what"] in makers)
 
 
@@ -173,6 +173,7 @@ def gpu(document: Mapping[str, Any]) -> str:
     for name, found in results.get("decode", {}).items():
         keys = ("weights_gb", "eager_tokens_s", "graph_tokens_s", "floor_tokens_s", "graph_over_floor")
         lines.append(f"| {name} | " + " | ".join(shown(found[key]) for key in keys) + " |")
+    lines += gpu_training(results.get("training", {}))
     return "\n".join([*lines, *(f"\nSkipped: {why}." for why in results["skipped"]), ""])
 
 
@@ -187,6 +188,49 @@ def gpu_row(name: str, precision: str, found: Mapping[str, Any]) -> str:
     rest = (here["kernels"], here["floor_ms"], here["graph_over_floor"], graph["n"])
     cells = (name, precision, f"{error:.1e}", *times, *(shown(value) for value in rest))
     return "| " + " | ".join(cells) + " |"
+
+
+def gpu_training(found: Mapping[str, Any]) -> list[str]:
+    """Table of training steps on a GPU; nothing where none was measured."""
+    if not found:
+        return []
+    names = ("tokens", "samples_s", "peak_gb", "worked_out_gb")
+    shares = ("utilisation_of_measured", "utilisation_of_data_sheet")
+    rows = [
+        f"| {name} | {shown(step['step_ms']['p50'])} | "
+        + " | ".join(shown(step[key]) for key in (*names, *shares))
+        + f" | {step['step_ms']['n']} |"
+        for name, step in found.items()
+    ]
+    head = "training step, bf16 | ms, p50 | tokens | samples/s | peak, GB | worked out, GB"
+    shares_head = "model FLOPs: of a matrix product | of the data sheet | n"
+    return ["", f"| {head} | {shares_head} |", "|---|---|---|---|---|---|---|---|---|", *rows]
+
+
+def training(document: Mapping[str, Any]) -> str:
+    """Table of training against a straightforward loop."""
+    results, settings = document["results"], document["settings"]
+    lines = ["### Training against a straightforward loop: " + document["machine"]["processor"], ""]
+    lines += [*heading(document)][2:]
+    if settings.get("quick"):
+        lines += ["Quick run: these figures mean nothing.", ""]
+    epochs = range(1, settings["epochs"] + 1)
+    width, height = settings["size"]
+    lines.append(
+        f"{settings['clips']} clips of {settings['seconds']:g} s, {width}x{height}, {settings['fps']} fps; "
+        f"batch {settings['batch']}; torch threads: {settings['threads']}."
+    )
+    head = " | ".join(f"epoch {i}, samples/s | CPU s a sample" for i in epochs)
+    lines += ["", f"| | {head} | peak memory, MB |", "|---" * (2 * len(epochs) + 2) + "|"]
+    for side, words in (("ours", "here"), ("loop", "straightforward loop")):
+        parts = [results[side][f"epoch_{i}"] for i in epochs]
+        cells = [f"{shown(p['samples_s'])} | {shown(p['cpu_s'] / settings['clips'])}" for p in parts]
+        lines.append(f"| {words} | {' | '.join(cells)} | {shown(results[side]['peak_mb'])} |")
+    times = [f"{results[f'ratio_epoch_{i}']} x | {results[f'ratio_cpu_epoch_{i}']} x" for i in epochs]
+    lines.append(
+        f"| loop over here (memory: here over loop) | {' | '.join(times)} | {results['memory_ratio']} x |"
+    )
+    return "\n".join([*lines, ""])
 
 
 def heading(document: Mapping[str, Any]) -> Iterator[str]:

@@ -327,3 +327,70 @@ def test_gpu_benchmark_runs_on_the_cpu(tmp_path):
     for found in document["results"]["stages"].values():
         assert found["relative_error"]["cpu_fp32"] < 1e-4
     assert "perception_net | bf16" in tables.table([document])
+
+
+def test_training_step_is_measured_on_the_cpu(tmp_path):
+    pytest.importorskip("torch", reason="needs torch")
+    pytest.importorskip("peft", reason="needs peft")
+    from benchmark import gpu
+
+    path = gpu.main(["--out", str(tmp_path), "--tiny", "--only", "training"])
+    document = json.loads(path.read_text())
+    check_schema(document)
+    assert document["results"]["skipped"] == [] and "stages" not in document["results"]
+    (found,) = document["results"]["training"].values()
+    assert found["step_ms"]["n"] == 2 and found["tokens"] == 24 + 21
+    assert found["losses"][1] < found["losses"][0]  # the same batch again: it was learnt
+    assert "training step, bf16" in tables.table([document])
+
+
+def test_operations_of_a_training_step_are_those_of_its_products():
+    """The formula of the model FLOPs against the counter of PyTorch, which sees every product."""
+    pytest.importorskip("torch", reason="needs torch")
+    pytest.importorskip("peft", reason="needs peft")
+    from dataclasses import replace
+
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from benchmark import gpu_training
+    from training.memory import sizes_of_network
+    from training.presets import load_preset
+
+    plan = replace(gpu_training.TINY, batch=1)
+    preset = load_preset("tiny")
+    net = gpu_training.build(plan, preset, "cpu")
+    step = gpu_training.stepper(net, plan, "cpu")
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        step()
+    told = gpu_training.flops_a_step(net, plan, sizes_of_network(net, preset))
+    assert told == pytest.approx(counter.get_total_flops(), rel=0.05)
+
+
+def test_what_does_not_fit_is_said_before_it_is_tried(monkeypatch):
+    torch = pytest.importorskip("torch", reason="needs torch")
+    from benchmark import gpu_training
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (12 * 10**9, 16 * 10**9))
+    with pytest.raises(RuntimeError, match=r"does not fit: needs about 1\d\.\d GB, 12\.0 GB are free"):
+        gpu_training.measure_step(gpu_training.StepPlan(), "cuda", 1e12)
+
+
+def test_training_is_compared_on_the_same_samples(tmp_path, capsys):
+    pytest.importorskip("accelerate", reason="needs accelerate")
+    from emollama_ros.errors import BundleError
+    from training.packaged_weights import WHISPER_TINY_EN, locate, read_efficientnet
+
+    try:
+        locate(WHISPER_TINY_EN)
+        read_efficientnet()
+    except BundleError as error:
+        pytest.skip(str(error))
+    assert command.main(["training", "--quick", "--out", str(tmp_path)]) == 0
+    document = json.loads(next(tmp_path.glob("training-*.json")).read_text())
+    check_schema(document)
+    ours, loop = document["results"]["ours"], document["results"]["loop"]
+    for epoch in ("epoch_1", "epoch_2"):
+        assert ours[epoch]["loss"] == pytest.approx(loop[epoch]["loss"], rel=0.15)  # dropout, padded sound
+    assert document["results"]["ratio_epoch_2"] > 1
+    assert "| straightforward loop |" in tables.table([document])

@@ -124,22 +124,31 @@ def skeleton(preset: Preset) -> Any:
     import torch
     from transformers import LlamaForCausalLM
 
-    from training.encoders import Shapes
     from training.network import config_of
     from training.networks.emotion_llama import EmotionLlama
     from training.networks.language import with_lora
 
+    config = llama_config(preset.language)
+    with torch.device("meta"):
+        language = with_lora(LlamaForCausalLM(config), preset.language.lora)
+        return EmotionLlama(config_of(preset, encoder_shapes(preset), config.hidden_size), language)
+
+
+def encoder_shapes(preset: Preset) -> Any:
+    """Shapes of the features (`training.encoders.Shapes`), without the encoders.
+
+    Raises:
+        ConfigError: Sizes of an encoder are not known.
+    """
+    from training.encoders import Shapes
+
     vision, audio = vision_size(preset.vision)[0], audio_size(preset.audio)[0]
     tokens = preset.tokens
-    shapes = Shapes(
+    return Shapes(
         audio=(preset.audio.layers, max(tokens.audio, tokens.fusion), audio),
         image=(tokens.image, vision * preset.vision.joined),
         video=(preset.vision.frames * preset.vision.cells**2, vision),
     )
-    config = llama_config(preset.language)
-    with torch.device("meta"):
-        language = with_lora(LlamaForCausalLM(config), preset.language.lora)
-        return EmotionLlama(config_of(preset, shapes, config.hidden_size), language)
 
 
 def vision_size(preset: VisionPreset) -> tuple[int, int]:
