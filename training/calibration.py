@@ -28,15 +28,3 @@ def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float
     candidates = np.geomspace(0.3, 10, 200)
     losses = [-log_softmax(logits / t)[rows, labels].mean() for t in candidates]
     return float(candidates[int(np.argmin(losses))])
-
-
-def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int64], bins: int = 10) -> float:
-    """Expected calibration error of the top label, in equal-width bins (Naeini et al. 2015)."""
-    confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(confidence[which == b].mean() - hit[which == b].mean()) * (which == b).mean()
-        for b in range(bins)
-        if (which == b).any()
-    ]
-    return float(sum(gaps))

@@ -6,9 +6,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs it)")
 
 from emollama_ros.labels import DEFAULT_LABELS  # noqa: E402
-from training.calibration import calibration_error, log_softmax, pooled, temperature  # noqa: E402
+from training.calibration import log_softmax, pooled, temperature  # noqa: E402
 from training.clip_packs import RawClip, pack, unpack  # noqa: E402
-from training.evaluation.metrics import score_labels  # noqa: E402
+from training.evaluation.metrics import calibration_error, score_labels  # noqa: E402
 from training.features import AUDIO, LAYERS, TOKENS, VISION, FeatureSet, disturb, disturbed, whole  # noqa: E402
 from training.networks.efficientnet import EfficientNetLite0  # noqa: E402
 from training.networks.perception_net import PerceptionNetConfig  # noqa: E402

@@ -12,11 +12,11 @@ from tqdm import tqdm
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions
 from emollama_ros.perception import Perception
-from emollama_ros.streams import AudioSpan, FrameBatch, Window
-from training.clip_packs import RawClip, decode
+from emollama_ros.preprocess.image import to_model_frame
+from training.evaluation.adapters.bundle import window_of
 from training.evaluation.metrics import LabelScores, score_labels
 from training.mmeverse.clips import Clip
-from training.mmeverse.decoding import FRAME_HZ, RATE
+from training.mmeverse.decoding import decode_clip
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,5 @@ def evaluate_bundle(clips: Sequence[Clip], path: Path | None) -> BundleScores:
 
 def _probabilities(perception: Perception, clip: Clip) -> tuple[float, ...]:
     perception.reset()
-    window = Window(0, 1, transcript=clip.text) if not clip.media.files() else clip_window(decode(clip))
-    return perception.perceive(window, 0).scores
-
-
-def clip_window(raw: RawClip) -> Window:
-    """A whole clip as one window."""
-    stamps = (np.arange(len(raw.frames)) * 1e9 / FRAME_HZ).astype(np.int64)
-    end_ns = max(round(len(raw.samples) / RATE * 1e9), round(len(raw.frames) / FRAME_HZ * 1e9))
-    return Window(
-        0,
-        end_ns,
-        FrameBatch(stamps, raw.frames) if len(raw.frames) else None,
-        AudioSpan(0, raw.samples, 1.0) if len(raw.samples) else None,
-    )
+    decoded = decode_clip(clip.media, clip.root, to_model_frame)
+    return perception.perceive(window_of(decoded, clip.text), 0).scores

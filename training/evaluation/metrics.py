@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, recall_score
 
-from training.calibration import calibration_error
-
 Floats = NDArray[np.float64]
 
 #: Draws of a bootstrap.
@@ -167,3 +165,15 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 3)
     return [_rounded(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int64], bins: int = 10) -> float:
+    """Expected calibration error of the top label, in equal-width bins (Naeini et al. 2015)."""
+    confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(confidence[which == b].mean() - hit[which == b].mean()) * (which == b).mean()
+        for b in range(bins)
+        if (which == b).any()
+    ]
+    return float(sum(gaps))

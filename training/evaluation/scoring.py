@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibration import calibration_error
 from training.evaluation.judge import Judge, mean_overlap
 from training.evaluation.mer_unibench import ByClip, group, hits_by_clip, sets_by_clip
-from training.evaluation.metrics import Floats, bootstrap, confusion_parts, confusion_scores
+from training.evaluation.metrics import (
+    Floats,
+    bootstrap,
+    calibration_error,
+    confusion_parts,
+    confusion_scores,
+)
 from training.evaluation.multilabel import score_multilabel
 from training.evaluation.predictions import Key, Prediction, Told, interpret
 from training.evaluation.sentiment import score_sentiment

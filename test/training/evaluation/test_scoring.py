@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from benchmark.bench_scorer import made_up_predictions, made_up_tables
-from training.calibration import calibration_error
 from training.evaluation.mer_unibench import group, hit_rate, open_vocabulary
+from training.evaluation.metrics import calibration_error
 from training.evaluation.predictions import NO_PREDICTION, NOT_A_LABEL, Prediction
 from training.evaluation.scoring import ScoringOptions, score_set
 from training.evaluation.suites import METRICS, SUITES

@@ -19,7 +19,7 @@ from emollama_ros.streams import AudioSpan, FrameBatch, Window
 from training.evaluation.adapters.base import CannotTellError, Claim
 from training.evaluation.native import RULES, in_words, likely, unsayable
 from training.evaluation.predictions import Prediction
-from training.mmeverse.decoding import RATE, decode_clip
+from training.mmeverse.decoding import RATE, DecodedClip, decode_clip
 from training.mmeverse.schema import Record, Task
 from training.mmeverse.sources import source_named
 
@@ -76,7 +76,8 @@ class BundleModel:
     def predict(self, record: Record, root: Path) -> Prediction:
         """Perceive the clip as one window."""
         self.perception.reset()
-        estimate = self.perception.perceive(window_of(record, root), 0)
+        clip = decode_clip(record.media, root, to_model_frame)
+        estimate = self.perception.perceive(window_of(clip, words_of(record)), 0)
         if estimate.label == UNKNOWN:
             raise CannotTellError(f"nothing could be perceived: {estimate.status_text or 'no usable input'}")
         return _prediction(record, estimate, self.name)
@@ -91,9 +92,8 @@ def claims_of(provenance: Mapping[str, object]) -> tuple[Claim, ...] | None:
     return tuple(Claim(m[1], m[2] if m[2] in _SPLITS else "") for m in found if m)
 
 
-def window_of(record: Record, root: Path) -> Window:
+def window_of(clip: DecodedClip, words: str = "") -> Window:
     """A whole clip as one window, with what the robot would have of it."""
-    clip = decode_clip(record.media, root, to_model_frame)
     frames, sound = clip.pictures, clip.samples
     end_ns = max(
         1, round(len(sound) / RATE * 1e9), *(stamp + 250_000_000 for stamp in clip.stamps_ns[-1:]), 1
@@ -103,7 +103,7 @@ def window_of(record: Record, root: Path) -> Window:
         end_ns,
         FrameBatch(np.array(clip.stamps_ns, np.int64), np.stack(frames)) if frames else None,
         AudioSpan(0, sound, 1.0) if len(sound) else None,
-        words_of(record),
+        words,
     )
 
 
