@@ -50,6 +50,8 @@ SEEN: Mapping[View, frozenset[str]] = {
     "audio": frozenset({"audio"}),
     "video": frozenset({"image", "glance", "video"}),
 }
+#: Fields of a record that the perception head learns from, or is measured by.
+_LEARNT_BY_HEAD = {"id", "source", "person", "media", "task", "label", "valence", "arousal"}
 #: Most tokens of an answer that is a label.
 LONGEST_ANSWER = 12
 
@@ -550,8 +552,14 @@ def settings_of(plan: Plan, material: Material, system: System, seed: int) -> st
     if system.grid == "answers" and plan.answers:
         parts += [plan.answers.blocks, plan.answers.asked]
     for corpus in (material.train, material.held_out):
-        parts.append([record.model_dump(mode="json") for record in corpus.records])
+        parts.append([_matters(record, system) for record in corpus.records])
     return hashlib.sha256(json.dumps([*parts, material.version], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _matters(record: Record, system: System) -> dict[str, Any]:
+    """What a result depends on of a record: words and reasons only where there is a language model."""
+    fields = None if system.grid == "answers" else _LEARNT_BY_HEAD
+    return record.model_dump(mode="json", include=fields)
 
 
 def run_all(

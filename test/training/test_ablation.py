@@ -28,6 +28,7 @@ from training.ablation import (  # noqa: E402
     load_plan,
     run_all,
     run_one,
+    settings_of,
     systems_of,
     tell,
     with_first_blocks,
@@ -46,6 +47,7 @@ from training.ablation_report import (  # noqa: E402
 )
 from training.examples import ExampleMaker  # noqa: E402
 from training.mmeverse.instructions import instructions_of  # noqa: E402
+from training.mmeverse.schema import Provenance  # noqa: E402
 from training.network import build  # noqa: E402
 from training.presets import CONFIGS  # noqa: E402
 
@@ -179,6 +181,23 @@ def test_other_settings_are_computed_anew(tmp_path, material):
         json.loads(before)["settings"]
         != json.loads((tmp_path / "runs" / "head-none-all-0.json").read_text())["settings"]
     )
+
+
+def test_reasons_that_come_later_change_the_answers_alone(material):
+    plan, records = plan_of(), material.train.records
+    told = Provenance(agent="human", model="human", prompt="", date="2026-01-01")
+    reasoned = LimitedCorpus(material.train, SEEN["all"])
+    reasoned.records = tuple(
+        record.model_copy(update={"reasoning": "The voice is loud.", "provenance": {"reasoning": told}})
+        for record in records
+    )
+    later = replace(material, train=reasoned)
+    changed = [
+        system.grid
+        for system in systems_of(plan)
+        if settings_of(plan, later, system, 0) != settings_of(plan, material, system, 0)
+    ]
+    assert changed == ["answers"] * 3
 
 
 @pytest.mark.parametrize("fusion", ["none", "qformer", "conv_attention"])
