@@ -66,10 +66,8 @@ class Encoders:
         self.audio = audio_backbone(preset.audio)
         self.vision.to(device, _DTYPES[preset.vision.precision])
         self.audio.to(device, _DTYPES[preset.audio.precision])
-        mean, deviation = STATISTICS[preset.vision.normalise]
-        self._mean, self._deviation = (
-            torch.tensor(row, device=device).reshape(3, 1, 1) for row in (mean, deviation)
-        )
+        self._image_statistics = self._statistics(preset.vision.normalise)
+        self._video_statistics = self._statistics(preset.vision.video_normalise or preset.vision.normalise)
 
     @property
     def version(self) -> str:
@@ -131,7 +129,7 @@ class Encoders:
 
     def _look(self, picture: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         """The glance (d,) and the image tokens (P, joined * d) of one picture."""
-        image = self._pixels(picture, self.preset.vision.image_size)[None]
+        image = self._pixels(picture, self.preset.vision.image_size, self._image_statistics)[None]
         whole, tokens = self.vision.image(image)
         count = self.preset.tokens.image
         if tokens.shape[1] != count:  # a grid of patches averaged to fewer cells
@@ -141,14 +139,20 @@ class Encoders:
     def _watch(self, chosen: NDArray[np.int64], clip: DecodedClip) -> Tensor:
         """Video tokens (frames * cells ** 2, d); a picture that is chosen twice is encoded once."""
         unique, place = np.unique(chosen, return_inverse=True)
-        size = self.preset.vision.video_size
-        frames = torch.stack([self._pixels(clip.pictures[i], size) for i in unique])
+        size, statistics = self.preset.vision.video_size, self._video_statistics
+        frames = torch.stack([self._pixels(clip.pictures[i], size, statistics) for i in unique])
         tokens = self.vision.video(frames[None])[0].unflatten(0, (len(unique), -1))
         return tokens[torch.from_numpy(place).to(tokens.device)].flatten(0, 1)
 
-    def _pixels(self, picture: NDArray[np.uint8], size: int) -> Tensor:
+    def _statistics(self, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and deviation of the channels, (3, 1, 1) each."""
+        mean, deviation = (torch.tensor(row, device=self.device).reshape(3, 1, 1) for row in STATISTICS[name])
+        return mean, deviation
+
+    def _pixels(self, picture: NDArray[np.uint8], size: int, statistics: tuple[Tensor, Tensor]) -> Tensor:
+        mean, deviation = statistics
         scaled = torch.from_numpy(np.array(to_model_frame(picture, size))).to(self.device)
-        pixels = (scaled.permute(2, 0, 1).float() / 255 - self._mean) / self._deviation
+        pixels = (scaled.permute(2, 0, 1).float() / 255 - mean) / deviation
         return pixels.to(_DTYPES[self.preset.vision.precision])
 
 

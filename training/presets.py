@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from emollama_ros.errors import ConfigError
 from emollama_ros.labels import DEFAULT_LABELS
@@ -47,7 +55,10 @@ class VisionPreset(_Part):
         video_size: Side of the many small frames, pixels.
         frames: How many, uniformly over the clip.
         cells: Tokens a side that each is averaged to.
+        video_depth: Where frames are read: where the ``image`` is, or behind the ``last`` block and norm of
+            eva-vit-g, as the authors do.
         normalise: Statistics of the pixels: ``clip``, ``imagenet`` or ``own`` (inside the backbone).
+        video_normalise: Of the frames' pixels; None takes those of the image.
         precision: Of the frozen weights.
     """
 
@@ -59,8 +70,26 @@ class VisionPreset(_Part):
     video_size: Count
     frames: Count
     cells: Count = 1
+    video_depth: Literal["image", "last"] = "image"
     normalise: Literal["clip", "imagenet", "own"] = "own"
+    video_normalise: Literal["clip", "imagenet", "own"] | None = None
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _views_fit_the_backbone(self) -> VisionPreset:
+        if self.video_depth == "last" and self.backbone != "eva-vit-g":
+            raise ValueError(f"video_depth: last is for eva-vit-g; {self.backbone} takes image")
+        pair = {self.normalise, self.video_normalise or self.normalise}
+        if len(pair) > 1 and "own" in pair:
+            raise ValueError("normalise and video_normalise: own is inside the backbone, so for both or none")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Kept features and runs to resume are known by what is written here: it stays as it was for presets
+        # that do not use what came later.
+        defaults = {"video_depth": "image", "video_normalise": None}
+        return {name: value for name, value in write(self).items() if (name, value) not in defaults.items()}
 
 
 class AudioPreset(_Part):

@@ -13,8 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,8 @@ WEIGHTS, EVA, REPORT, PRESET = (
     "report.json",
     "preset.yaml",
 )
-#: Parts of BLIP-2's file that no view needs: what stands behind the blocks.
-_EVA_UNUSED = ("norm.", "fc_norm.", "head.")
+#: Parts of BLIP-2's file that no view needs.
+_EVA_UNUSED = ("fc_norm.", "head.")
 _LLAMA = {
     "hidden_size": 4096,
     "intermediate_size": 11008,
@@ -110,6 +109,7 @@ class Comparison:
         unexpected: Its names that nothing here has.
         wrong_shape: Its names, with the shape found and the shape needed.
         unused: Its names that are known and not needed.
+        absent: Our names that it lacks and that can be done without: EVA's last block and norm.
     """
 
     path: str
@@ -118,6 +118,7 @@ class Comparison:
     unexpected: tuple[str, ...]
     wrong_shape: tuple[str, ...]
     unused: tuple[str, ...]
+    absent: tuple[str, ...] = ()
 
     def problems(self, *, lacks: bool = True, has_more: bool = True) -> tuple[str, ...]:
         """Why it is not taken as it is; missing (``lacks``) and unexpected (``has_more``) can be forgiven."""
@@ -218,15 +219,17 @@ def check_checkpoint(path: Path, tensors: Mapping[str, Tensor], trained: Mapping
 
 
 def check_eva(path: Path, tensors: Mapping[str, Tensor], sizes: Sizes) -> Comparison:
-    """Compare BLIP-2's file with EVA-ViT-G; blocks and norms behind those that are used are known."""
-    expected = _meta_shapes(lambda: EvaViT(sizes.eva))
-    return compare(path, expected, shapes_of(tensors), is_unused=partial(_is_unused_in_eva, sizes.eva.depth))
-
-
-def _is_unused_in_eva(depth: int, name: str) -> bool:
-    parts = name.split(".")
-    is_later_block = parts[0] == "blocks" and parts[1].isdigit() and int(parts[1]) >= depth
-    return is_later_block or name.startswith(_EVA_UNUSED)
+    """Compare BLIP-2's file with EVA-ViT-G; its last block and norm are taken where all of both is there."""
+    image = _meta_shapes(lambda: EvaViT(sizes.eva))
+    whole = _meta_shapes(lambda: EvaViT(replace(sizes.eva, is_whole=True)))
+    absent = tuple(name for name in whole if name not in image and name not in tensors)
+    found = compare(
+        path,
+        image if absent else whole,
+        shapes_of(tensors),
+        is_unused=lambda name: name in whole or name.startswith(_EVA_UNUSED),
+    )
+    return replace(found, absent=absent)
 
 
 def check_llama(folder: Path, sizes: Sizes) -> Comparison:
@@ -321,7 +324,8 @@ def import_released(
     is_our_form = inputs.eva.suffix == ".safetensors" and len(pictures) == len(eva)
     if not is_our_form:
         _save(pictures, out / EVA)
-    _write(out / PRESET, preset_text(inputs, inputs.eva if is_our_form else out / EVA))
+    depth = "image" if files["eva"].absent else "last"
+    _write(out / PRESET, preset_text(inputs, inputs.eva if is_our_form else out / EVA, depth))
     return report
 
 
@@ -359,10 +363,10 @@ def _taken(file: Comparison, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     return {ours: tensors[theirs] for ours, theirs in file.matched.items()}
 
 
-def preset_text(inputs: Inputs, eva: Path) -> str:
-    """``v2_7b`` with the places of these files in it, as yaml."""
+def preset_text(inputs: Inputs, eva: Path, video_depth: str = "last") -> str:
+    """``v2_7b`` with the places of these files in it, and where frames are read, as yaml."""
     data: dict[str, Any] = yaml.safe_load((CONFIGS / "v2_7b.yaml").read_text(encoding="utf-8"))
-    data["vision"]["weights"] = str(eva.resolve())
+    data["vision"] |= {"weights": str(eva.resolve()), "video_depth": video_depth}
     data["audio"]["backbone"] = f"hf:{inputs.whisper.resolve()}"
     data["language"]["model"] = f"hf:{inputs.llama.resolve()}"
     parse_preset(data, PRESET)
@@ -398,6 +402,9 @@ def lines_of(report: Report) -> Iterable[str]:
         yield from (f"unexpected  {name}" for name in file.unexpected)
         yield from (f"wrong shape {text}" for text in file.wrong_shape)
         yield from _short("not used    ", file.unused)
+        yield from _short("absent      ", file.absent)
+        if file.absent:
+            yield f"{file.path}: frames are read where the image is (video_depth: image), not as released"
     yield from (f"untrained   {name}: no released file has it" for name in report.untrained)
     yield from (file.counts for file in report.files.values())
     yield f"{report.parameters:,} parameters from the checkpoint"

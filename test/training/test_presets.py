@@ -23,6 +23,8 @@ def test_the_papers_values():
         50000,
     )
     assert vars(preset.tokens) == {"fusion": 64, "image": 256, "video": 64, "audio": 64}
+    vision = preset.vision
+    assert (vision.normalise, vision.video_normalise, vision.video_depth) == ("clip", "imagenet", "last")
     assert (preset.language.lora.rank, preset.language.lora.alpha, preset.audio.pad_to_s) == (64, 16, 30)
 
 
@@ -62,6 +64,25 @@ def test_tokens_that_do_not_fit_the_patches_are_refused():
     data = yaml.safe_load((CONFIGS / "v2_7b.yaml").read_text())
     data["tokens"]["image"] = 64
     refused(data, "1024 patches joined by 4 are 256 tokens")
+
+
+def test_a_depth_that_the_backbone_has_not_is_refused(tiny):
+    tiny["vision"]["video_depth"] = "last"
+    refused(tiny, "vision", "video_depth: last is for eva-vit-g; efficientnet-lite0 takes image")
+
+
+def test_pixels_are_normalised_inside_the_backbone_for_both_views_or_for_none(tiny):
+    tiny["vision"]["video_normalise"] = "imagenet"
+    refused(tiny, "vision", "own is inside the backbone")
+    tiny["vision"]["normalise"] = "clip"
+    assert parse_preset(tiny).vision.video_normalise == "imagenet"
+
+
+def test_fields_that_came_later_are_written_where_they_are_used(tiny):
+    told = {"video_depth", "video_normalise"}
+    assert not told & set(load_preset("tiny").vision.model_dump(mode="json"))
+    written = load_preset("v2_7b").model_dump(mode="json")
+    assert told <= set(written["vision"]) and parse_preset(written) == load_preset("v2_7b")
 
 
 def test_an_unknown_template_is_refused_with_what_is_available(tiny):

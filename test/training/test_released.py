@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import struct
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -15,7 +16,7 @@ safetensors_torch = pytest.importorskip(
     "safetensors.torch", reason="needs safetensors (make test installs it)"
 )
 
-from emollama_ros.errors import InputError  # noqa: E402
+from emollama_ros.errors import BundleError, InputError  # noqa: E402
 from training.networks.backbones import load_eva  # noqa: E402
 from training.networks.conv_attention import ConvAttentionConfig  # noqa: E402
 from training.networks.emotion_llama import SOFT, EmotionLlama, EmotionLlamaConfig, Features  # noqa: E402
@@ -31,6 +32,7 @@ from training.released_import import (  # noqa: E402
     Inputs,
     Sizes,
     import_released,
+    lines_of,
 )
 
 SIZES = Sizes(
@@ -86,14 +88,11 @@ def write_checkpoint(path, state):
     torch.save({"model": state, "epoch": 9, **rest}, path)
 
 
-def eva_state(**more):
+def eva_state():
+    """All of EVA, as it is trained, and a classifier."""
     torch.manual_seed(3)
-    behind = {
-        "norm.weight": torch.ones(16),
-        "head.bias": torch.zeros(3),
-        "blocks.2.norm1.bias": torch.ones(16),
-    }
-    return {k: torch.randn_like(v) for k, v in EvaViT(SIZES.eva).state_dict().items()} | behind | more
+    whole = EvaViT(replace(SIZES.eva, is_whole=True)).state_dict()
+    return {k: torch.randn_like(v) for k, v in whole.items()} | {"head.bias": torch.zeros(3)}
 
 
 @pytest.fixture
@@ -161,13 +160,42 @@ def test_an_imported_network_says_what_the_released_one_says(inputs, adapter):
     assert set(untrained) == {"fusion.absent", "head.out.weight", "head.out.bias"}
 
 
-def test_the_picture_encoder_is_written_without_what_stands_behind_it(inputs):
+def test_the_picture_encoder_is_written_with_its_last_block_and_norm(inputs, tmp_path):
     report = run(inputs)
-    written = safetensors_torch.load_file(inputs.checkpoint.parent / "out" / EVA)
-    EvaViT(SIZES.eva).load_state_dict(written, strict=True)
-    load_eva(inputs.checkpoint.parent / "out" / EVA)  # as the preset will
-    assert torch.equal(written["blocks.1.attn.q_bias"], eva_state()["blocks.1.attn.q_bias"])
-    assert set(report.files["eva"].unused) == {"norm.weight", "head.bias", "blocks.2.norm1.bias"}
+    vision = load_preset(tmp_path / "out" / PRESET).vision
+    loaded = load_eva(tmp_path / "out" / EVA, vision.video_depth).vit.state_dict()
+    assert vision.video_depth == "last" and vision.video_normalise == "imagenet"
+    assert {*loaded, "head.bias"} == set(eva_state())
+    assert all(torch.equal(value, eva_state()[name]) for name, value in loaded.items())
+    assert (report.files["eva"].unused, report.files["eva"].absent) == (("head.bias",), ())
+
+
+@pytest.mark.parametrize("lost", ["all", "norm.bias", "blocks.2.attn.q_bias"])
+def test_a_picture_encoder_without_its_end_is_taken_for_the_image_and_told(inputs, tmp_path, lost):
+    end = {name for name in eva_state() if name.startswith(("norm.", "blocks.2."))}
+    gone = end if lost == "all" else {lost}
+    changed(inputs.eva, lambda state: [state.pop(name) for name in gone])
+    report = run(inputs)
+    vision = load_preset(tmp_path / "out" / PRESET).vision
+    assert vision.video_depth == "image"
+    assert load_eva(tmp_path / "out" / EVA, vision.video_depth).vit.config.depth == SIZES.eva.depth
+    with pytest.raises(BundleError, match=r"blocks\.2"):
+        load_eva(tmp_path / "out" / EVA, "last")
+    found = report.files["eva"]
+    assert set(found.absent) == gone and set(found.unused) == end - gone | {"head.bias"}
+    lines = list(lines_of(report))
+    assert any(line.startswith("absent      ") for line in lines)
+    assert any("(video_depth: image), not as released" in line for line in lines)
+
+
+def test_blocks_that_eva_never_had_are_unexpected(inputs):
+    changed(inputs.eva, lambda state: state.update({"blocks.3.norm1.bias": torch.ones(16)}))
+    refused(inputs, "eva.pth", "unexpected: blocks.3.norm1.bias")
+
+
+def test_a_wrong_shape_in_the_last_block_is_never_taken(inputs):
+    changed(inputs.eva, lambda state: state.update({"norm.bias": torch.ones(8)}))
+    refused(inputs, "wrong shape: norm.bias is (8,), (16,) is needed", allow_partial=True)
 
 
 def test_a_picture_encoder_in_our_form_is_not_copied(inputs, tmp_path):
@@ -441,7 +469,9 @@ def whisper_shapes():
 def eva_shapes():
     shapes = {"cls_token": (1, 1, 1408), "pos_embed": (1, 257, 1408)}
     shapes |= {"patch_embed.proj.weight": (1408, 3, 14, 14), "patch_embed.proj.bias": (1408,)}
-    for i in range(39):
+    shapes |= {"norm.weight": (1408,), "norm.bias": (1408,)}
+    shapes |= {"head.weight": (1024, 1408), "head.bias": (1024,)}
+    for i in range(40):
         block = f"blocks.{i}"
         shapes |= {f"{block}.{n}.{k}": (1408,) for n in ("norm1", "norm2") for k in ("weight", "bias")}
         shapes |= {f"{block}.attn.{k}": (1408,) for k in ("q_bias", "v_bias", "proj.bias")}
@@ -522,7 +552,7 @@ def test_the_released_sizes_from_the_command_line(full):
     counts = {
         k: len(v["matched"]) for k, v in json.loads((folder / "out" / REPORT).read_text())["files"].items()
     }
-    assert counts == {"checkpoint": 166, "eva": 511, "llama": 291, "whisper": 487}
+    assert counts == {"checkpoint": 166, "eva": 526, "llama": 291, "whisper": 487}
 
 
 def test_an_error_on_the_command_line_is_one_without_a_traceback(inputs):

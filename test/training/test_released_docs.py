@@ -16,7 +16,7 @@ from training.encoders import Shapes  # noqa: E402
 from training.network import config_of, trained_state  # noqa: E402
 from training.networks.efficientnet import FEATURES, EfficientNetLite0  # noqa: E402
 from training.networks.emotion_llama import STREAMS, EmotionLlama  # noqa: E402
-from training.networks.eva_vit import EvaViT  # noqa: E402
+from training.networks.eva_vit import EvaConfig, EvaViT  # noqa: E402
 from training.networks.language import with_lora  # noqa: E402
 from training.networks.whisper import WhisperEncoder  # noqa: E402
 from training.presets import FusionPreset, load_preset  # noqa: E402
@@ -107,7 +107,7 @@ def test_what_is_frozen(page, column, name):
         )
         encoders = {
             "tiny": (EfficientNetLite0(), WhisperEncoder()),
-            "v2_7b": (EvaViT(), whisper(large)),
+            "v2_7b": (EvaViT(EvaConfig(is_whole=True)), whisper(large)),
         }[name]
     sizes = [sum(p.numel() for p in encoder.parameters()) for encoder in encoders]
     frozen = network(name).llama_model.parameters()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from emollama_ros.errors import BundleError, ConfigError
 from emollama_ros.preprocess.audio import SAMPLE_RATE, log_mel
 from training.networks.efficientnet import FEATURES, PIXEL_MEAN, PIXEL_SCALE, EfficientNetLite0, load_imagenet
-from training.networks.eva_vit import EvaViT, config_of
+from training.networks.eva_vit import EvaViT, config_of, without_last
 from training.networks.whisper import WhisperEncoder, load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2, read_efficientnet
 from training.presets import AudioPreset, VisionPreset
@@ -44,7 +44,10 @@ class Lite0Backbone(nn.Module):
 
 
 class EvaBackbone(nn.Module):
-    """EVA-ViT-G and the LayerNorm (BLIP-2's ``ln_vision``) that stands behind it."""
+    """EVA-ViT-G with BLIP-2's LayerNorm (``ln_vision``) for the image, and EVA's own end for frames.
+
+    Where EVA is not whole, frames go where the image goes.
+    """
 
     def __init__(self, vit: EvaViT) -> None:
         super().__init__()
@@ -56,6 +59,10 @@ class EvaBackbone(nn.Module):
         """Encode (B, 3, H, W), H and W divisible by 14."""
         whole, patches = self.vit(images)
         return self.ln_vision(whole), self.ln_vision(patches)
+
+    def frames(self, images: Tensor) -> Tensor:
+        """Encode frames (B, 3, H, W) into patches (B, P, width)."""
+        return self.vit.last(images)[1] if self.vit.config.is_whole else self(images)[1]
 
 
 class TransformersVision(nn.Module):
@@ -134,25 +141,36 @@ def vision_backbone(preset: VisionPreset) -> nn.Module:
     if name == "efficientnet-lite0":
         return _frozen(Lite0Backbone(load_imagenet(read_efficientnet())))
     if name == "eva-vit-g":
-        return _frozen(load_eva(Path(str(preset.weights))))
+        return _frozen(load_eva(Path(str(preset.weights)), preset.video_depth))
     if name.startswith("timm:"):
         timm = _library("timm")
         return _frozen(TimmVision(timm.create_model(name[5:], pretrained=True, num_classes=0)))
     return _frozen(TransformersVision(_pretrained("AutoModel", name[3:])))
 
 
-def load_eva(path: Path) -> EvaBackbone:
+def load_eva(path: Path, video_depth: Literal["image", "last"] = "image") -> EvaBackbone:
     """EVA-ViT-G from safetensors (``python -m training import-released`` writes them).
 
+    Args:
+        path: The file, with EVA's last block and norm or without.
+        video_depth: ``last`` sends frames through those two as well; for ``image`` they are not loaded.
+
     Raises:
-        BundleError: No such file, or not these weights; names what does not fit.
+        BundleError: No such file, or not these weights; names what does not fit or is not there.
     """
     try:
         state = load_file(path)
-        backbone = EvaBackbone(EvaViT(config_of(state)))
+        state = state if video_depth == "last" else without_last(state)
+        config = config_of(state)
+        backbone = EvaBackbone(EvaViT(config))
         backbone.vit.load_state_dict(state, strict=True)
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise BundleError(f"{path}: not the weights of EVA-ViT-G ({error})") from None
+    if video_depth == "last" and not config.is_whole:
+        raise BundleError(
+            f"{path}: has no blocks.{config.depth}.* and norm.*, through which vision.video_depth: last "
+            "sends frames; import a file that has them, or set video_depth: image"
+        )
     return backbone
 
 

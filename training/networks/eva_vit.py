@@ -1,7 +1,9 @@
 """EVA-ViT-G as BLIP-2 distributes it (``eva_vit_g.pth``), the frozen picture encoder of Emotion-LLaMAv2.
 
-Parameter names follow that file, so that it loads with ``strict=True``. One copy serves both views: the
-released code keeps a second one in single precision, loaded through another library with ``strict=False``.
+Parameter names follow that file, so that it loads with ``strict=True``. One copy serves both views: the image
+is read where BLIP-2 reads it, in front of EVA's last block, and frames behind that block and the last norm,
+as timm's EVA gives them. The released code keeps a second copy for them, in single precision, loaded through
+that library with ``strict=False``.
 
 Sources: EVA (Fang et al., arXiv 2211.07636), BLIP-2 (Li et al., arXiv 2301.12597).
 """
@@ -18,15 +20,16 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class EvaConfig:
-    """Sizes; the defaults are BLIP-2's, whose last block is left out (39 of EVA's 40).
+    """Sizes; the defaults are those of BLIP-2, which leaves EVA's last block out (39 of 40).
 
     Attributes:
         width: Of a token.
         heads: Of attention.
-        depth: Blocks.
+        depth: Blocks that the image is read behind.
         hidden: Width inside the MLP.
         patch: Side of a patch, pixels.
         grid: Patches a side that the table of positions is stored for.
+        is_whole: EVA's last block and its norm stand behind those blocks.
     """
 
     width: int = 1408
@@ -35,6 +38,7 @@ class EvaConfig:
     hidden: int = 6144
     patch: int = 14
     grid: int = 16
+    is_whole: bool = False
 
 
 class EvaAttention(nn.Module):
@@ -102,20 +106,31 @@ class EvaViT(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2 + 1, config.width))
         self.patch_embed = _PatchEmbed(config)
-        self.blocks = nn.ModuleList(EvaBlock(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(EvaBlock(config) for _ in range(config.depth + config.is_whole))
+        if config.is_whole:
+            self.norm = nn.LayerNorm(config.width, eps=1e-6)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode normalised images (B, 3, H, W).
+        """Encode normalised images (B, 3, H, W) as far as BLIP-2 does.
 
         Returns:
             (B, width), and (B, H / patch * W / patch, width), row by row.
         """
+        x = self._through(images, self.config.depth)
+        return x[:, 0], x[:, 1:]
+
+    def last(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode images as `forward`, but through every block and the last norm; for a whole EVA."""
+        x = self.norm(self._through(images, self.config.depth + 1))
+        return x[:, 0], x[:, 1:]
+
+    def _through(self, images: Tensor, depth: int) -> Tensor:
         rows, columns = (side // self.config.patch for side in images.shape[-2:])
         x = torch.cat([self.cls_token.expand(len(images), -1, -1), self.patch_embed(images)], dim=1)
         x = x + self._positions(rows, columns)
-        for block in self.blocks:
+        for block in self.blocks[:depth]:
             x = block(x)
-        return x[:, 0], x[:, 1:]
+        return x
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         """The stored table, interpolated (bicubic) where the image is of another size."""
@@ -129,14 +144,33 @@ class EvaViT(nn.Module):
 
 
 def config_of(state: Mapping[str, Tensor]) -> EvaConfig:
-    """Read the sizes off the weights; the width of a head is 88, as in EVA-ViT-G, where that divides."""
+    """Read the sizes off the weights; the width of a head is 88, as in EVA-ViT-G, where that divides.
+
+    Raises:
+        KeyError: A weight that tells a size is not there.
+        ValueError: They are as wide as EVA-ViT-G's, but blocks are missing or too many, so that the image
+            would be read at a depth that nobody trained on.
+    """
     width = state["cls_token"].shape[-1]
-    depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
+    blocks = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
+    is_whole = "norm.weight" in state
+    if width == EvaConfig.width and blocks != EvaConfig.depth + is_whole:
+        raise ValueError(
+            f"{blocks} blocks {'and' if is_whole else 'without'} norm.weight; 39 stand without it, 40 with it"
+        )
     return EvaConfig(
         width=width,
         heads=width // 88 if width % 88 == 0 else 1,
-        depth=depth,
+        depth=blocks - is_whole,
         hidden=state["blocks.0.mlp.fc1.weight"].shape[0],
         patch=state["patch_embed.proj.weight"].shape[-1],
         grid=round((state["pos_embed"].shape[1] - 1) ** 0.5),
+        is_whole=is_whole,
     )
+
+
+def without_last(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that the image goes through: those of a whole EVA less its last block and norm."""
+    config = config_of(state)
+    behind = ("norm.", f"blocks.{config.depth}.") if config.is_whole else ()
+    return {name: value for name, value in state.items() if not name.startswith(behind)}

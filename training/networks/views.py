@@ -19,6 +19,13 @@ class VisionBackbone(Protocol):
         """Encode images."""
 
 
+class FramesBackbone(VisionBackbone, Protocol):
+    """A backbone that has a path of its own for frames over time; others send them where the image goes."""
+
+    def frames(self, images: Tensor) -> Tensor:
+        """Encode frames (B, 3, H, W) into patches (B, P, D), row by row."""
+
+
 class AudioBackbone(Protocol):
     """Samples (B, n), 16 kHz, full scale 1, to the outputs (B, L, T, D) of L blocks."""
 
@@ -30,7 +37,7 @@ class MultiviewEncoder(nn.Module):
     """One backbone for both views of a clip.
 
     Args:
-        backbone: Shared by the views.
+        backbone: Shared by the views: a `VisionBackbone`, or a `FramesBackbone`.
         joined: Neighbouring patches of the image that become one token (4 in the released model).
         cells: Tokens a side that a frame is averaged to (2 in the released model: 4 tokens a frame).
         batch: Frames that go through the backbone at once.
@@ -51,8 +58,12 @@ class MultiviewEncoder(nn.Module):
     def video(self, frames: Tensor) -> Tensor:
         """Encode N frames a clip, (B, N, 3, H, W), into tokens (B, N * cells ** 2, D), frame by frame."""
         clips, count = frames.shape[:2]
-        parts = [self._cells(self.backbone(part)[1]) for part in frames.flatten(0, 1).split(self.batch)]
+        parts = [self._cells(self._patches(part)) for part in frames.flatten(0, 1).split(self.batch)]
         return torch.cat(parts).reshape(clips, count * self.cells**2, -1)
+
+    def _patches(self, frames: Tensor) -> Tensor:
+        own_path = getattr(self.backbone, "frames", None)
+        return self.backbone(frames)[1] if own_path is None else own_path(frames)
 
     def _cells(self, patches: Tensor) -> Tensor:
         """Average a square grid of patches (B, P, D) into ``cells`` a side."""
