@@ -415,8 +415,10 @@ def _say(to: Any, told: dict[str, Any]) -> None:
 
 def run(plan: Plan, out: Path) -> Path:
     """Measure, print, and write one JSON; returns its path."""
-    results = measure(plan)
-    found = document("training", asdict(plan) | {"seed": 0}, [], results)
+    found = document(
+        "training", asdict(plan) | {"seed": 0}, [], {}
+    )  # first: it notes how busy the machine is
+    found["results"] = results = measure(plan)
     for name, value in results.items():
         if not isinstance(value, dict):
             print(f"{name}: {value}")
