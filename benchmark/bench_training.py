@@ -67,7 +67,7 @@ class Plan:
     quick: bool = False
 
 
-QUICK = Plan(clips=4, batch=2, seconds=1.0, size=(160, 120), layers=2, quick=True)
+QUICK = Plan(clips=2, batch=2, seconds=1.0, size=(160, 120), layers=2, quick=True)
 
 
 def measure(plan: Plan) -> dict[str, Any]:
