@@ -584,16 +584,27 @@ def run_all(
 
 
 def _run_or_read(plan: Plan, material: Material, out: Path, system: System, seed: int) -> Result:
-    file = out / "runs" / f"{system.name}-{seed}.json"
-    known = read_result(file)
-    settings = settings_of(plan, material, system, seed)
-    if known is not None and known.settings == settings:
+    known = fresh_result(plan, material, out / "runs", system, seed)
+    if known is not None:
         return known
+    file = _file(out / "runs", system, seed)
+    settings = settings_of(plan, material, system, seed)
     result = run_one(plan, material, system, seed, out / "work" / f"{file.stem}-{settings}")
     part = file.with_suffix(".part")
     part.write_text(json.dumps(asdict(result)), encoding="utf-8")
     part.replace(file)
     return result
+
+
+def _file(runs: Path, system: System, seed: int) -> Path:
+    return runs / f"{system.name}-{seed}.json"
+
+
+def fresh_result(plan: Plan, material: Material, runs: Path, system: System, seed: int) -> Result | None:
+    """The result of a run; None where there is none, or one of other settings."""
+    known = read_result(_file(runs, system, seed))
+    is_fresh = known is not None and known.settings == settings_of(plan, material, system, seed)
+    return known if is_fresh else None
 
 
 def read_result(file: Path) -> Result | None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.ablation import MEASURED, Material, Plan, Result, System, Told, read_result, systems_of
+from training.ablation import MEASURED, Material, Plan, Result, System, Told, fresh_result, systems_of
 from training.evaluation.metrics import confusion_parts, confusion_scores
 
 Floats = NDArray[np.float64]
@@ -223,8 +223,8 @@ def _drawn_scores(
 
 
 def _cell(system: System, measure: str) -> str:
-    parts = (system.fusion, f"trained on {system.view}", system.curriculum.replace("_", " then "))
-    return f"{', '.join(filter(None, parts))}: {measure}"
+    parts = (system.fusion, system.curriculum.replace("_", " then "), f"trained on {system.view}")
+    return ", ".join(filter(None, (*parts, f"measured on {measure}")))
 
 
 # --- which comparisons --------------------------------------------------------------------------------------
@@ -280,12 +280,11 @@ def _curricula(systems: Sequence[System]) -> Iterator[_Pair]:
 
 def report_of(plan: Plan, runs: Path, material: Material) -> dict[str, Any]:
     """Score and compare every run of a plan that has a result, and name those that have none."""
-    files = {
-        f"{system.name}-{seed}": runs / f"{system.name}-{seed}.json"
+    results = {
+        f"{system.name}-{seed}": fresh_result(plan, material, runs, system, seed)
         for system in systems_of(plan)
         for seed in plan.seeds
     }
-    results = {name: read_result(file) for name, file in files.items()}
     done = [result for result in results.values() if result is not None]
     table = Table(done)
     scores = [score_of(*cell, table.told(*cell)) for cell in table.cells()]
@@ -398,8 +397,19 @@ def _said(report: Mapping[str, Any]) -> str:
     found = [row for row in report["differences"] if row["verdict"] == EXCEEDS]
     lines += [f"- {row['what']} against {row['than']}: {row['mean']:+.3f}" for row in found]
     if report["not_run"]:
-        lines.append(f"\nNot run: {len(report['not_run'])} runs of the plan: {', '.join(report['not_run'])}.")
+        lines.append(
+            f"\nNot run: {len(report['not_run'])} runs of the plan, namely {_names(report['not_run'])}."
+        )
     return "\n".join(lines)
+
+
+def _names(runs: Sequence[str]) -> str:
+    """Systems with their seeds in brackets."""
+    seeds: dict[str, list[str]] = {}
+    for run in runs:
+        system, _, seed = run.rpartition("-")
+        seeds.setdefault(system, []).append(seed)
+    return "; ".join(f"{system} ({', '.join(found)})" for system, found in seeds.items())
 
 
 def _rule(report: Mapping[str, Any]) -> str:

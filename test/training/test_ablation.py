@@ -176,6 +176,7 @@ def test_other_settings_are_computed_anew(tmp_path, material):
     run_all(plan, material, tmp_path)
     before = (tmp_path / "runs" / "head-none-all-0.json").read_text()
     longer = {**PLAN["head"], "stage": {**PLAN["head"]["stage"], "steps": 5}}
+    assert len(report_of(plan_of(answers=None, head=longer), tmp_path / "runs", material)["not_run"]) == 12
     run_all(plan_of(answers=None, head=longer), material, tmp_path)
     assert (
         json.loads(before)["settings"]
