@@ -21,6 +21,8 @@ BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _SINGLE = 4
 #: Width and number of parameters of encoders whose sizes are published, so that they need not be loaded.
 _VISION = {"efficientnet-lite0": (1280, 3_371_008), "eva-vit-g": (1408, 985_894_528)}
+#: EVA-ViT-G's last block and final norm, which `VisionPreset.video_depth` ``last`` loads too.
+_EVA_LAST = 25_251_584
 _AUDIO = {"whisper-tiny.en": (384, 8_209_920), "hf:openai/whisper-large-v3": (1280, 636_968_960)}
 #: Names whose sizes are the defaults of transformers' ``LlamaConfig``.
 _LLAMA2_7B = ("hf:meta-llama/Llama-2-7b-chat-hf", "hf:meta-llama/Llama-2-7b-hf")
@@ -157,7 +159,8 @@ def vision_size(preset: VisionPreset) -> tuple[int, int]:
     Raises:
         ConfigError: They are not known.
     """
-    return _known(_VISION, preset.backbone, "vision")
+    width, count = _known(_VISION, preset.backbone, "vision")
+    return width, count + (_EVA_LAST if preset.video_depth == "last" else 0)
 
 
 def audio_size(preset: AudioPreset) -> tuple[int, int]:

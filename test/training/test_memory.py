@@ -15,7 +15,7 @@ from training import memory  # noqa: E402
 from training.__main__ import app  # noqa: E402
 from training.network import config_of  # noqa: E402
 from training.networks.emotion_llama import IGNORED, SOFT, EmotionLlama, Features  # noqa: E402
-from training.networks.eva_vit import EvaViT  # noqa: E402
+from training.networks.eva_vit import EvaConfig, EvaViT  # noqa: E402
 from training.networks.language import with_lora  # noqa: E402
 from training.presets import CONFIGS, load_preset  # noqa: E402
 
@@ -121,7 +121,7 @@ def test_the_papers_preset_is_counted_as_published():
     sizes = memory.sizes_of(preset)
     assert (sizes.trained, sizes.frozen, sizes.soft_tokens) == (71_541_388, 6_738_415_616, 448)
     with torch.device("meta"):
-        eva = sum(p.numel() for p in EvaViT().parameters())
+        eva = sum(p.numel() for p in EvaViT(EvaConfig(is_whole=True)).parameters())
     assert memory.vision_size(preset.vision) == (1408, eva)
 
 
