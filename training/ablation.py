@@ -268,6 +268,7 @@ class Material:
         shapes: Of the features.
         version: Of the encoders.
         language: Makes a language model with new LoRA, for every run; such as `Languages`.
+        device: Of training: cpu or cuda.
     """
 
     preset: Preset
@@ -276,6 +277,7 @@ class Material:
     shapes: Shapes
     version: str
     language: Callable[[LanguagePreset], LanguageModel]
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -413,7 +415,8 @@ def tell(net: EmotionLlama, clips: HeadClips, measure: Measure, labels: Sequence
     rows = fits.nonzero()[:, 0]
     part = clips.rows(rows)
     given = part.features.present & torch.tensor([measure.hears, measure.sees, measure.sees])
-    logits = net.perceive(replace(part.features, present=given))[0].logits
+    seen = replace(part.features, present=given).to(_device_of(net))
+    logits = net.perceive(seen)[0].logits.cpu()
     occurring = part.labels.unique()
     chosen = occurring[logits[:, occurring].argmax(-1)]
     records = [clips.records[i] for i in rows.tolist()]
@@ -451,7 +454,7 @@ def ask(net: EmotionLlama, examples: ExampleMaker, most: int) -> Told | None:
 
 def _answer(net: EmotionLlama, examples: ExampleMaker, item: Instruction) -> str:
     """The label that is answered; "" where none can be read."""
-    batch = examples.batch([replace(item, target="")])
+    batch = examples.batch([replace(item, target="")]).to(_device_of(net))
     stop = examples.codec.encode(examples.template.stop)
     length = batch.ids.shape[1] - len(stop)
     prompt = net.prompt(batch.ids[:, :length], batch.mask[:, :length], net.perceive(batch.features)[1])
@@ -462,6 +465,10 @@ def _answer(net: EmotionLlama, examples: ExampleMaker, item: Instruction) -> str
     )
     read = read_answer(examples.codec.decode(ids[0].tolist()), item.tag, item.label_space)
     return read.labels[0] if read.labels else ""
+
+
+def _device_of(net: EmotionLlama) -> torch.device:
+    return next(net.parameters()).device
 
 
 def run_one(plan: Plan, material: Material, system: System, seed: int, folder: Path) -> Result:
@@ -507,7 +514,7 @@ def _train_and_ask(
     net = build(preset, material.shapes, language)
     tokens = net.config.soft_tokens
     learnt = ExampleMaker(_weighed(train, preset), preset, material.shapes, language.codec, tokens)
-    Trainer(preset, net, learnt, folder, Accelerator(cpu=True)).run()
+    Trainer(preset, net, learnt, folder, Accelerator(cpu=material.device == "cpu")).run()
     net.eval()
     held_out = LimitedCorpus(material.held_out, SEEN[system.view])
     asked = ExampleMaker(_weighed(held_out, preset), preset, material.shapes, language.codec, tokens)

@@ -24,7 +24,7 @@ def ablate(
         Path | None, typer.Option(help="Features, shared by runs; OUT/features if left out.")
     ] = None,
     grid: Annotated[str | None, typer.Option(help="Only this one: head or answers.")] = None,
-    device: Annotated[str, typer.Option(help="Of the frozen encoders: cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Of encoders and language model: cpu or cuda.")] = "cpu",
 ) -> None:
     """Train every system of a plan with every seed, and write what differs by more than noise.
 
@@ -86,4 +86,5 @@ def _material(plan: Any, prepared: Path, root: Path, cache: Path, device: str) -
         shapes=encoders.shapes,
         version=encoders.version,
         language=Languages(),
+        device=device,
     )

@@ -392,8 +392,8 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 def _said(report: Mapping[str, Any]) -> str:
     verdicts = [row["verdict"] for row in report["differences"]]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in (EXCEEDS, WITHIN, TOO_FEW))
-    lines = [f"Of {len(verdicts)} differences: {counts}."]
+    counts = ", ".join(f"{v}: {verdicts.count(v)}" for v in (EXCEEDS, WITHIN, TOO_FEW))
+    lines = [f"{len(verdicts)} differences; {counts}."]
     found = [row for row in report["differences"] if row["verdict"] == EXCEEDS]
     lines += [f"- {row['what']} against {row['than']}: {row['mean']:+.3f}" for row in found]
     if report["not_run"]:

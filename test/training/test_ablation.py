@@ -92,26 +92,19 @@ def material(tmp_path):
     return Material(small_preset(), corpus, corpus, SHAPES, "small", lambda _: small_language())
 
 
-def test_the_committed_plan_loads_and_compares_everything():
-    plan = load_plan(CONFIGS / "ablations" / "small.yaml")
-    assert len(plan.seeds) >= 3
-    cells = systems_of(plan)
+def test_the_committed_plans_load_and_compare_everything():
+    plans = [load_plan(path) for path in sorted((CONFIGS / "ablations").glob("*.yaml"))]
+    assert all(len(plan.seeds) >= 3 for plan in plans)
+    cells = [system for plan in plans for system in systems_of(plan)]
     assert {(s.fusion, s.view) for s in cells if s.grid == "head"} == {
         (fusion, view)
         for fusion in ("none", "attention", "conv", "qformer", "conv_attention")
         for view in ("all", "audio", "video")
     }
-    assert {s.curriculum for s in cells if s.grid == "answers"} == {
-        "joint",
-        "perception",
-        "perception_cognition",
-    }
-    assert {row[0] for row in comparisons_of(plan)} == {
-        "fusion",
-        "views",
-        "removed at inference",
-        "curriculum",
-    }
+    curricula = {"joint", "perception", "perception_cognition"}
+    assert {s.curriculum for s in cells if s.grid == "answers"} == curricula
+    questions = {"fusion", "views", "removed at inference", "curriculum"}
+    assert {row[0] for plan in plans for row in comparisons_of(plan)} == questions
 
 
 @pytest.mark.parametrize(
