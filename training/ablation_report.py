@@ -360,7 +360,8 @@ def _losses(results: Sequence[Result]) -> list[dict[str, Any]]:
 def write_report(report: Mapping[str, Any], out: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``ablation.svg``."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(_rounded(report), indent=1) + "\n", encoding="utf-8")
+    rounded = {**_rounded(report), "plan": report["plan"]}  # learning rates are small
+    (out / "report.json").write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
     (out / "report.md").write_text(to_markdown(report), encoding="utf-8")
     plot(report, out / "ablation.svg")
 

@@ -379,3 +379,21 @@ def test_the_command_says_what_is_wrong(tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text(yaml.safe_dump({**PLAN, "answers": None}))
     assert "has no such grid" in said("--config", str(path), "--grid", "answers")
+
+
+def test_the_page_says_what_the_committed_report_says():
+    root = CONFIGS.parents[1]
+    page = (root / "docs" / "ablation.md").read_text()
+    report = json.loads((root / "training" / "reports" / "ablation" / "small" / "report.json").read_text())
+    assert report["plan"] == load_plan(CONFIGS / "ablations" / "small.yaml").model_dump(mode="json")
+    assert not report["not_run"]
+    mean = {(s["system"]["fusion"], s["system"]["view"], s["measure"]): s["mean"] for s in report["scores"]}
+    usual = [mean["conv_attention", "all", m] for m in ("all", "both", "both, no video", "both, no audio")]
+    for value in (mean["none", "all", "all"], mean["conv_attention", "video", "both, no audio"], *usual):
+        assert f"{value:.3f}" in page
+    exceeding = [row for row in report["differences"] if row["verdict"] == EXCEEDS]
+    assert len(exceeding) == 2 and f"Two of {len(report['differences'])} differences exceed the noise" in page
+    assert f"{exceeding[1]['mean']:.3f} more" in page
+    whole = next(score for score in report["scores"] if score["measure"] == "all")
+    assert f"{whole['clips']} clips of {whole['persons']} other people" in page
+    assert f"{sum(c['clips'] for c in report['clips']['train'].values())} clips of javanese_av" in page
