@@ -433,7 +433,7 @@ def _score_table(scores: Sequence[Mapping[str, Any]]) -> str:
             f"{row['mean']:.3f}",
             f"{row['deviation']:.3f}",
             str(len(row["by_seed"])),
-            f"{1 / row['labels']:.3f}",
+            f"{1 / row['labels']:.3f}" if row["metric"] == "uar" else "",
             str(row["clips"]),
             str(row["persons"]),
         )
@@ -533,8 +533,8 @@ def _draw(axis: Any, title: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) 
     for place, (_, row) in enumerate(rows):
         axis.plot(row["by_seed"], [place] * len(row["by_seed"]), "o", color="#8fbfe8", markersize=4)
         axis.errorbar(row["mean"], place, xerr=row["deviation"], fmt="d", color="#0b0b0b", markersize=5)
-    guess = 1 / rows[0][1]["labels"]
-    axis.axvline(guess, color="#d1730f", linewidth=0.8, linestyle="--")
+    if rows[0][1]["metric"] == "uar":
+        axis.axvline(1 / rows[0][1]["labels"], color="#d1730f", linewidth=0.8, linestyle="--")
     axis.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axis.set(title=title, xlabel="mean, sd and seeds; dashed: a guess")
+    axis.set(title=title, xlabel="seeds, mean, sd; dashed: a guess")
     axis.margins(y=0.15)
