@@ -243,8 +243,8 @@ class Ours:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         """Load the encoders and build the network."""
-        from training.encoders import Encoders
-        from training.network import build
+        from training.curriculum.encoders import Encoders
+        from training.curriculum.network import build
 
         self.plan, self.folder, self.preset = plan, folder, _preset(plan)
         roots = folder / "roots"
@@ -260,8 +260,8 @@ class Ours:
         """Train for an epoch; the first computes the features."""
         from accelerate import Accelerator
 
-        from training.examples import ExampleMaker, gather
-        from training.trainer import Trainer
+        from training.curriculum.examples import ExampleMaker, gather
+        from training.curriculum.trainer import Trainer
 
         if self.corpus is None:
             self.corpus = gather(
@@ -293,8 +293,8 @@ class Loop:
         """Load the encoders and build the network."""
         import torch
 
-        from training.encoders import Encoders
-        from training.network import build
+        from training.curriculum.encoders import Encoders
+        from training.curriculum.network import build
 
         self.plan, self.folder, self.preset = plan, folder, _preset(plan)
         padded = self.preset.audio.model_copy(update={"pad_to_s": 30.0})
@@ -325,7 +325,7 @@ class Loop:
         return _told(told)
 
     def _learn(self, item: Any) -> float:
-        from training.trainer import head_losses
+        from training.curriculum.trainer import head_losses
 
         batch = self._batch(item)
         perceived, soft = self.net.perceive(batch.features)
@@ -346,7 +346,7 @@ class Loop:
 
     def _batch(self, item: Any) -> Any:
         """One sample, from its file."""
-        from training.examples import ExampleMaker
+        from training.curriculum.examples import ExampleMaker
         from training.mmeverse.decoding import DecodedClip
 
         samples, pictures = decode_whole(self.folder / "clips" / item.media.video)

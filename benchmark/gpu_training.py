@@ -69,7 +69,7 @@ def measure_step(plan: StepPlan, device: str, flops_s: float) -> dict[str, Any]:
         import transformers  # noqa: F401
     except ImportError as error:
         raise RuntimeError(f"a training step needs {error.name} (pip install peft transformers)") from None
-    from training.memory import needed, sizes_of_network, skeleton
+    from training.curriculum.memory import needed, sizes_of_network, skeleton
     from training.presets import load_preset
 
     preset = load_preset(plan.preset)
@@ -88,7 +88,7 @@ def _refuse_what_does_not_fit(needs: int, device: str) -> None:
 
 
 def _measured(plan: StepPlan, preset: Any, device: str, flops_s: float) -> dict[str, Any]:
-    from training.memory import needed, sizes_of_network
+    from training.curriculum.memory import needed, sizes_of_network
 
     net = build(plan, preset, device)
     sizes = sizes_of_network(net, preset)
@@ -128,8 +128,8 @@ def build(plan: StepPlan, preset: Any, device: str) -> Any:
     """The network of a preset with random weights, made on the device: frozen ones in bfloat16."""
     from transformers import LlamaForCausalLM
 
-    from training.memory import encoder_shapes, llama_config
-    from training.network import config_of
+    from training.curriculum.memory import encoder_shapes, llama_config
+    from training.curriculum.network import config_of
     from training.networks.emotion_llama import EmotionLlama
     from training.networks.language import with_lora
 

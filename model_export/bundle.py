@@ -14,13 +14,13 @@ from emollama_ros import __version__
 from emollama_ros.bundle import MANIFEST, SCHEMA_VERSION, Bundle, Calibration, Preprocessing, file_sha256
 from emollama_ros.labels import DEFAULT_LABELS
 from model_export.perception_graphs import export_audio, export_fusion, export_text, export_vision
-from training.features import AUDIO, LAYERS, TOKENS, VISION
 from training.mmeverse.decoding import FRAME_HZ, RATE
 from training.networks.perception_net import PerceptionNet
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
-from training.text import NgramClassifier
-from training.vision import load_trunk
+from training.perception.features import AUDIO, LAYERS, TOKENS, VISION
+from training.perception.text import NgramClassifier
+from training.perception.vision import load_trunk
 
 #: The pinned package that holds the language model, and the files assembled from it at set-up.
 LANGUAGE_ASSET = {

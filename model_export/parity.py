@@ -14,7 +14,7 @@ from model_export.bundle import load_fusion, load_text
 from training.networks.efficientnet import FrameEncoder
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
-from training.vision import load_trunk
+from training.perception.vision import load_trunk
 
 #: Largest difference allowed, relative to the largest output. Halving folded weights costs 3e-3.
 TOLERANCE = 5e-3

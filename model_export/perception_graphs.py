@@ -10,7 +10,7 @@ from model_export.graphs import export
 from training.networks.efficientnet import EfficientNetLite0, FrameEncoder
 from training.networks.perception_net import PerceptionNet
 from training.networks.whisper import WhisperEncoder
-from training.text import NgramClassifier
+from training.perception.text import NgramClassifier
 
 
 def export_vision(trunk: EfficientNetLite0, path: Path) -> Path:

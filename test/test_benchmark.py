@@ -354,7 +354,7 @@ def test_operations_of_a_training_step_are_those_of_its_products():
     from torch.utils.flop_counter import FlopCounterMode
 
     from benchmark import gpu_training
-    from training.memory import sizes_of_network
+    from training.curriculum.memory import sizes_of_network
     from training.presets import load_preset
 
     plan = replace(gpu_training.TINY, batch=1)

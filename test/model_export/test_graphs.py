@@ -10,7 +10,7 @@ from emollama_ros.engines import EngineOptions, load_engine  # noqa: E402
 from model_export.perception_graphs import export_audio, export_fusion, export_text  # noqa: E402
 from training.networks.perception_net import PerceptionNet, PerceptionNetConfig  # noqa: E402
 from training.networks.whisper import WhisperEncoder  # noqa: E402
-from training.text import NgramClassifier  # noqa: E402
+from training.perception.text import NgramClassifier  # noqa: E402
 
 CPU = EngineOptions("cpu", threads=1)
 

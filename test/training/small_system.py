@@ -14,14 +14,14 @@ import transformers
 import yaml
 from accelerate import Accelerator
 
-from training.encoders import Shapes
-from training.examples import Corpus, ExampleMaker
-from training.feature_cache import FeatureCache
+from training.curriculum.encoders import Shapes
+from training.curriculum.examples import Corpus, ExampleMaker
+from training.curriculum.feature_cache import FeatureCache
+from training.curriculum.network import build
+from training.curriculum.trainer import Trainer
 from training.mmeverse.schema import Media, Record
-from training.network import build
 from training.networks.language import LanguageModel, with_lora
 from training.presets import CONFIGS, Preset, parse_preset
-from training.trainer import Trainer
 
 SHAPES = Shapes(audio=(2, 4, 6), image=(1, 10), video=(5, 10))
 LABELS = ("happiness", "sadness", "anger")

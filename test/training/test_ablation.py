@@ -15,7 +15,19 @@ from small_system import LABELS, SHAPES, small_corpus, small_language, small_pre
 from emollama_ros.errors import ConfigError  # noqa: E402
 from training import ablation  # noqa: E402
 from training.__main__ import app  # noqa: E402
-from training.ablation import (  # noqa: E402
+from training.ablation.report import (  # noqa: E402
+    EXCEEDS,
+    TOO_FEW,
+    WITHIN,
+    Table,
+    compare,
+    comparisons_of,
+    report_of,
+    score_of,
+    to_markdown,
+    write_report,
+)
+from training.ablation.runs import (  # noqa: E402
     MEASURES,
     SEEN,
     LimitedCorpus,
@@ -33,22 +45,10 @@ from training.ablation import (  # noqa: E402
     tell,
     with_first_blocks,
 )
-from training.ablation_report import (  # noqa: E402
-    EXCEEDS,
-    TOO_FEW,
-    WITHIN,
-    Table,
-    compare,
-    comparisons_of,
-    report_of,
-    score_of,
-    to_markdown,
-    write_report,
-)
-from training.examples import ExampleMaker  # noqa: E402
+from training.curriculum.examples import ExampleMaker  # noqa: E402
+from training.curriculum.network import build  # noqa: E402
 from training.mmeverse.instructions import instructions_of  # noqa: E402
 from training.mmeverse.schema import Provenance  # noqa: E402
-from training.network import build  # noqa: E402
 from training.presets import CONFIGS  # noqa: E402
 
 STAGE = {"steps": 4, "batch": 4, "warmup": 1, "rate": 5e-3, "modality_dropout": 0.5}

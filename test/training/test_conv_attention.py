@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs i
 
 from emollama_ros.errors import InputError  # noqa: E402
 from training.networks.conv_attention import ConvAttention, ConvAttentionConfig  # noqa: E402
-from training.released import load_conv_attention  # noqa: E402
+from training.released.weights import load_conv_attention  # noqa: E402
 
 SMALL = ConvAttentionConfig(inputs=(5, 7, 3), hidden=8, width=4, output=6, blocks=2)
 

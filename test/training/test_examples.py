@@ -11,7 +11,7 @@ from native_layouts.media import write_clip  # noqa: E402
 from small_system import SHAPES, Letters, small_preset  # noqa: E402
 
 from emollama_ros.errors import InputError  # noqa: E402
-from training.examples import ExampleMaker, gather, read_split  # noqa: E402
+from training.curriculum.examples import ExampleMaker, gather, read_split  # noqa: E402
 from training.mmeverse.instructions.samples import instructions_of  # noqa: E402
 from training.mmeverse.replay import ReplaySample  # noqa: E402
 from training.mmeverse.schema import Clues, Media, Provenance, Record, write_records  # noqa: E402
@@ -126,7 +126,7 @@ def test_a_description_of_the_voice_is_asked_with_the_pictures_masked(roots):
 
 
 def test_general_sets_that_are_there_are_read(tmp_path, capsys):
-    from training.train_cli import read_general
+    from training.curriculum.cli import read_general
 
     (tmp_path / "vqav2").mkdir()
     assert read_general(None) == []

@@ -8,8 +8,8 @@ torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs i
 from native_layouts.media import write_clip  # noqa: E402
 
 from emollama_ros.errors import BundleError, ConfigError, InputError  # noqa: E402
-from training.encoders import Encoders, batch_of  # noqa: E402
-from training.feature_cache import SHARD, ContentKeys, FeatureCache, fill  # noqa: E402
+from training.curriculum.encoders import Encoders, batch_of  # noqa: E402
+from training.curriculum.feature_cache import SHARD, ContentKeys, FeatureCache, fill  # noqa: E402
 from training.mmeverse.decoding import DecodedClip  # noqa: E402
 from training.mmeverse.schema import Media  # noqa: E402
 from training.presets import load_preset  # noqa: E402

@@ -6,14 +6,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs it)")
 
 from emollama_ros.labels import DEFAULT_LABELS  # noqa: E402
-from training.calibration import log_softmax, pooled, temperature  # noqa: E402
-from training.clip_packs import RawClip, pack, unpack  # noqa: E402
 from training.evaluation.metrics import calibration_error, score_labels  # noqa: E402
-from training.features import AUDIO, LAYERS, TOKENS, VISION, FeatureSet, disturb, disturbed, whole  # noqa: E402
 from training.networks.efficientnet import EfficientNetLite0  # noqa: E402
 from training.networks.perception_net import PerceptionNetConfig  # noqa: E402
-from training.perception import FitConfig, drop_modalities, fit, predict  # noqa: E402
-from training.vision import VisionConfig, augment, class_weights, train_trunk  # noqa: E402
+from training.perception.calibration import log_softmax, pooled, temperature  # noqa: E402
+from training.perception.clip_packs import RawClip, pack, unpack  # noqa: E402
+from training.perception.features import AUDIO, LAYERS, TOKENS, VISION, FeatureSet, disturb, disturbed, whole  # noqa: E402
+from training.perception.fit import FitConfig, drop_modalities, fit, predict  # noqa: E402
+from training.perception.vision import VisionConfig, augment, class_weights, train_trunk  # noqa: E402
 
 
 def toy(n=60, seed=0):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from training import memory  # noqa: E402
 from training.__main__ import app  # noqa: E402
-from training.network import config_of  # noqa: E402
+from training.curriculum.network import config_of  # noqa: E402
 from training.networks.emotion_llama import IGNORED, SOFT, EmotionLlama, Features  # noqa: E402
 from training.networks.eva_vit import EvaConfig, EvaViT  # noqa: E402
 from training.networks.language import with_lora  # noqa: E402

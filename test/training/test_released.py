@@ -23,8 +23,7 @@ from training.networks.emotion_llama import SOFT, EmotionLlama, EmotionLlamaConf
 from training.networks.eva_vit import EvaConfig, EvaViT  # noqa: E402
 from training.networks.fusion import FusionConfig  # noqa: E402
 from training.presets import load_preset  # noqa: E402
-from training.released import load_released, our_name  # noqa: E402
-from training.released_import import (  # noqa: E402
+from training.released.importing import (  # noqa: E402
     EVA,
     PRESET,
     REPORT,
@@ -34,6 +33,7 @@ from training.released_import import (  # noqa: E402
     import_released,
     lines_of,
 )
+from training.released.weights import load_released, our_name  # noqa: E402
 
 SIZES = Sizes(
     network=EmotionLlamaConfig(

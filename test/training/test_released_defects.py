@@ -22,7 +22,7 @@ safetensors_torch = pytest.importorskip(
 import training  # noqa: E402
 from emollama_ros.errors import BundleError  # noqa: E402
 from emollama_ros.preprocess.tokens import choose_frames, spread  # noqa: E402
-from training.encoders import Encoders, batch_of  # noqa: E402
+from training.curriculum.encoders import Encoders, batch_of  # noqa: E402
 from training.mmeverse.decoding import DecodedClip  # noqa: E402
 from training.mmeverse.instructions import instructions_of  # noqa: E402
 from training.mmeverse.label_sets import LABEL_SPACES  # noqa: E402
@@ -77,8 +77,8 @@ class Length(torch.nn.Module):
 @pytest.fixture
 def encoders(monkeypatch):
     """The tiny preset's way of looking and listening, with encoders whose answers can be told by hand."""
-    monkeypatch.setattr("training.encoders.vision_backbone", lambda preset: Brightness())
-    monkeypatch.setattr("training.encoders.audio_backbone", lambda preset: Length())
+    monkeypatch.setattr("training.curriculum.encoders.vision_backbone", lambda preset: Brightness())
+    monkeypatch.setattr("training.curriculum.encoders.audio_backbone", lambda preset: Length())
     return Encoders(load_preset("tiny"))
 
 

@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs i
 transformers = pytest.importorskip("transformers", reason="needs transformers (make test installs it)")
 peft = pytest.importorskip("peft", reason="needs peft (make test installs it)")
 
-from training.encoders import Shapes  # noqa: E402
-from training.network import config_of, trained_state  # noqa: E402
+from training.curriculum.encoders import Shapes  # noqa: E402
+from training.curriculum.network import config_of, trained_state  # noqa: E402
 from training.networks.efficientnet import FEATURES, EfficientNetLite0  # noqa: E402
 from training.networks.emotion_llama import STREAMS, EmotionLlama  # noqa: E402
 from training.networks.eva_vit import EvaConfig, EvaViT  # noqa: E402

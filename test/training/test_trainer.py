@@ -16,15 +16,15 @@ pytest.importorskip("accelerate", reason="needs accelerate (make test installs i
 from small_system import digest, small_corpus, small_preset, small_trainer  # noqa: E402
 
 from emollama_ros.errors import BundleError  # noqa: E402
-from training.network import load_trained, trained_state  # noqa: E402
-from training.trainer import DivergedError, rate_at  # noqa: E402
+from training.curriculum.network import load_trained, trained_state  # noqa: E402
+from training.curriculum.trainer import DivergedError, rate_at  # noqa: E402
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    monkeypatch.setattr("training.trainer.tqdm", partial(tqdm, disable=True))
+    monkeypatch.setattr("training.curriculum.trainer.tqdm", partial(tqdm, disable=True))
 
 
 def losses(out):

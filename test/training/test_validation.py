@@ -9,10 +9,10 @@ from small_system import small_trainer  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from training.__main__ import app  # noqa: E402
+from training.curriculum.cli import report_of, sources_of  # noqa: E402
+from training.curriculum.validation import answer_loss, score_head  # noqa: E402
 from training.networks.emotion_llama import IGNORED  # noqa: E402
 from training.presets import load_preset  # noqa: E402
-from training.train_cli import report_of, sources_of  # noqa: E402
-from training.validation import answer_loss, score_head  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ safetensors_torch = pytest.importorskip(
 )
 
 from emollama_ros.errors import BundleError  # noqa: E402
-from training.encoders import Encoders  # noqa: E402
+from training.curriculum.encoders import Encoders  # noqa: E402
 from training.mmeverse.decoding import DecodedClip  # noqa: E402
 from training.networks.backbones import load_eva  # noqa: E402
 from training.networks.eva_vit import EvaConfig, EvaViT, config_of  # noqa: E402
@@ -164,7 +164,7 @@ def file(tmp_path):
 
 def encoders(monkeypatch, path, **vision):
     """The paper's preset over a small EVA, with frames of 16 x 16."""
-    monkeypatch.setattr("training.encoders.audio_backbone", lambda preset: torch.nn.Identity())
+    monkeypatch.setattr("training.curriculum.encoders.audio_backbone", lambda preset: torch.nn.Identity())
     preset = load_preset("v2_7b")
     sizes = {"weights": str(path), "image_size": 16, "video_size": 16, "frames": 3, "precision": "float32"}
     return Encoders(

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from emollama_ros.labels import CIRCUMPLEX, DEFAULT_LABELS
-from training.features import FeatureSet
 from training.networks.perception_net import PerceptionNet, PerceptionNetConfig
+from training.perception.features import FeatureSet
 
 #: Chance that a window with sound and picture is trained with both, with sound alone, with picture alone.
 MODALITY_DROPOUT = (0.5, 0.25, 0.25)

@@ -1,7 +1,7 @@
 """Ablations: the same system without one of its parts, trained alike, several times, on the same people.
 
 A plan (yaml) names the fusions, views and curricula that are compared, and the seeds; every run writes one
-file, so that what was killed goes on where it was. What the numbers say: `training.ablation_report`.
+file, so that what was killed goes on where it was. What the numbers say: `training.ablation.report`.
 
 Two grids: ``head`` trains the perception head alone, without a language model, which takes seconds;
 ``answers`` trains the whole network through a curriculum, and asks it.
@@ -26,19 +26,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from emollama_ros.errors import ConfigError, InputError
-from training.encoders import ClipFeatures, Shapes, batch_of
-from training.examples import Corpus, ExampleMaker, affect_of, label_index
+from training.curriculum.encoders import ClipFeatures, Shapes, batch_of
+from training.curriculum.examples import Corpus, ExampleMaker, affect_of, label_index
+from training.curriculum.network import build, config_of
+from training.curriculum.trainer import Trainer, head_losses, rate_at
+from training.curriculum.validation import answer_loss
 from training.mmeverse.instructions import chance, instructions_of, read_answer
 from training.mmeverse.instructions.samples import Instruction
 from training.mmeverse.instructions.sampling import visits
 from training.mmeverse.schema import Record, Task
-from training.network import build, config_of
 from training.networks.emotion_llama import IGNORED, EmotionLlama, Features
 from training.networks.fusion import FusionKind
 from training.networks.language import LanguageModel, load_base, with_lora
 from training.presets import LanguagePreset, Preset, StagePreset, parse_preset
-from training.trainer import Trainer, head_losses, rate_at
-from training.validation import answer_loss
 
 View = Literal["all", "audio", "video"]
 Curriculum = Literal["joint", "perception", "perception_cognition"]

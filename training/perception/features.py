@@ -15,10 +15,10 @@ from tqdm import tqdm
 from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.preprocess.audio import log_mel
 from emollama_ros.preprocess.tokens import choose_frames
-from training.clip_packs import RawClip
 from training.mmeverse.decoding import FRAME_HZ, RATE
 from training.networks.efficientnet import EfficientNetLite0, FrameEncoder
 from training.networks.whisper import WhisperEncoder
+from training.perception.clip_packs import RawClip
 
 WINDOW_S = 4.0
 #: Shapes of the `tiny` preset: blocks and width of the audio encoder, width of the vision trunk.

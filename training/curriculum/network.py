@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from emollama_ros.errors import BundleError
-from training.encoders import Shapes
+from training.curriculum.encoders import Shapes
 from training.networks.conv_attention import ConvAttentionConfig
 from training.networks.emotion_llama import EmotionLlama, EmotionLlamaConfig
 from training.networks.fusion import FusionConfig

@@ -24,9 +24,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from emollama_ros.errors import BundleError, EmollamaError
-from training.examples import Batch, ExampleMaker
+from training.curriculum.examples import Batch, ExampleMaker
+from training.curriculum.network import load_trained, save_trained, trained_state
 from training.mmeverse.instructions import chance
-from training.network import load_trained, save_trained, trained_state
 from training.networks.emotion_llama import IGNORED, EmotionLlama, Perceived
 from training.presets import HeadPreset, Preset, StagePreset
 

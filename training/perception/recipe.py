@@ -22,17 +22,17 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from emollama_ros.labels import DEFAULT_LABELS
-from training.calibration import FUSION_WEIGHT, log_softmax, pooled, temperature
-from training.clip_packs import RawClip
 from training.evaluation.metrics import LabelScores, score_labels
-from training.features import FeatureSet, TorchEncoders, extract, with_vision
 from training.mmeverse.clips import Clip
 from training.networks.efficientnet import EfficientNetLite0, load_imagenet
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2, read_efficientnet
-from training.perception import FitConfig, fit, predict
-from training.text import TextConfig, fit_text, predict_text
-from training.vision import FrameClassifier, VisionConfig, save_trunk, train_trunk, zoom_ranges
+from training.perception.calibration import FUSION_WEIGHT, log_softmax, pooled, temperature
+from training.perception.clip_packs import RawClip
+from training.perception.features import FeatureSet, TorchEncoders, extract, with_vision
+from training.perception.fit import FitConfig, fit, predict
+from training.perception.text import TextConfig, fit_text, predict_text
+from training.perception.vision import FrameClassifier, VisionConfig, save_trunk, train_trunk, zoom_ranges
 
 #: Frames a clip gives to the training of the trunk, and how often each is seen in an epoch.
 TRUNK_FRAMES = {"javanese_av": (9, 1), "faces_muxspace": (1, 2), "synthesis": (4, 1)}

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from emollama_ros.errors import InputError
 from emollama_ros.labels import CIRCUMPLEX
-from training.encoders import ClipFeatures, Encoders, Shapes, batch_of
-from training.feature_cache import ContentKeys, FeatureCache, fill
+from training.curriculum.encoders import ClipFeatures, Encoders, Shapes, batch_of
+from training.curriculum.feature_cache import ContentKeys, FeatureCache, fill
 from training.mmeverse.decoding import decode_clip
 from training.mmeverse.instructions import chance
 from training.mmeverse.instructions.samples import Instruction

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.encoders import batch_of
+from training.curriculum.encoders import batch_of
+from training.curriculum.examples import Batch, ExampleMaker
 from training.evaluation.metrics import LabelScores, score_labels
-from training.examples import Batch, ExampleMaker
 from training.mmeverse.instructions.samples import instructions_of
 from training.networks.emotion_llama import IGNORED, EmotionLlama, Features
 

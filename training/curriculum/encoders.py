@@ -1,7 +1,7 @@
 """Clips to features, once: decoded media through the frozen encoders of a preset.
 
 What is computed here depends on the clip and on the preset's encoders alone, never on what was encoded
-before, so that it can be kept (`training.feature_cache`).
+before, so that it can be kept (`training.curriculum.feature_cache`).
 """
 
 from __future__ import annotations

@@ -26,8 +26,7 @@ from emollama_ros.errors import InputError
 from training.networks.emotion_llama import EmotionLlama, EmotionLlamaConfig
 from training.networks.eva_vit import EvaConfig, EvaViT
 from training.presets import CONFIGS, parse_preset
-from training.released import is_ours_alone, our_name
-from training.released_files import (
+from training.released.files import (
     Shape,
     check_finite,
     folder_shapes,
@@ -36,6 +35,7 @@ from training.released_files import (
     sha256_of,
     shapes_of,
 )
+from training.released.weights import is_ours_alone, our_name
 
 WEIGHTS, EVA, REPORT, PRESET = (
     "emotion_llama.safetensors",

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.ablation import MEASURED, Material, Plan, Result, System, Told, fresh_result, systems_of
+from training.ablation.runs import MEASURED, Material, Plan, Result, System, Told, fresh_result, systems_of
 from training.evaluation.metrics import confusion_parts, confusion_scores
 
 Floats = NDArray[np.float64]
@@ -40,7 +40,7 @@ class Score:
 
     Attributes:
         system: What was trained.
-        measure: `training.ablation.MEASURES`, or ``answers``.
+        measure: `training.ablation.runs.MEASURES`, or ``answers``.
         metric: ``uar`` of the head, ``waf`` of answers.
         mean: Over the seeds.
         deviation: Over the seeds (sample standard deviation).

@@ -24,8 +24,8 @@ def import_released(
     ] = False,
 ) -> None:
     """Check released weights key by key and write them as safetensors, with a preset that uses them."""
-    from training.released_import import PRESET, REPORT, Inputs, lines_of
-    from training.released_import import import_released as run
+    from training.released.importing import PRESET, REPORT, Inputs, lines_of
+    from training.released.importing import import_released as run
 
     report = run(Inputs(checkpoint, llama, eva, whisper), out, allow_partial=allow_partial)
     for line in lines_of(report):

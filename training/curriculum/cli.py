@@ -21,7 +21,7 @@ def memory(
     gpus: Annotated[int, typer.Option(min=1, help="GPUs that share the work.")] = 1,
 ) -> None:
     """Print what training a preset takes of each GPU's memory, worked out from its sizes."""
-    from training.memory import table
+    from training.curriculum.memory import table
     from training.presets import load_preset
 
     typer.echo(table(load_preset(config), gpus))
@@ -66,14 +66,15 @@ class Places:
 
 def run(config: str, places: Places, device: str) -> dict[str, Any]:
     """Train, then score the weights on the validation split; returns the report, which is also written."""
+    import torch
     from accelerate import Accelerator
 
-    from training.encoders import Encoders
-    from training.examples import ExampleMaker, gather, read_split
-    from training.network import build
+    from training.curriculum.encoders import Encoders
+    from training.curriculum.examples import ExampleMaker, gather, read_split
+    from training.curriculum.network import build
+    from training.curriculum.trainer import Trainer
     from training.networks.language import load_language_model
     from training.presets import load_preset
-    from training.trainer import Trainer
 
     preset = load_preset(config)
     sources = sources_of(preset)
@@ -86,6 +87,7 @@ def run(config: str, places: Places, device: str) -> dict[str, Any]:
     }
     shapes = encoders.shapes
     del encoders
+    torch.manual_seed(preset.seed)  # LoRA is drawn here
     language = load_language_model(preset.language)
     net = build(preset, shapes, language)
     makers = {
@@ -129,7 +131,7 @@ def sources_of(preset: Any) -> list[str]:
 
 def report_of(net: Any, examples: Any, trained_on: int) -> dict[str, Any]:
     """Scores on people that were not trained on: of the head by modality, and of the answers by stage."""
-    from training.validation import answer_loss, score_head
+    from training.curriculum.validation import answer_loss, score_head
 
     net.eval()
     stages = sorted({mix for stage in examples.preset.curriculum for mix in stage.mixes})

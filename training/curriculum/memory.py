@@ -126,7 +126,7 @@ def skeleton(preset: Preset) -> Any:
     import torch
     from transformers import LlamaForCausalLM
 
-    from training.network import config_of
+    from training.curriculum.network import config_of
     from training.networks.emotion_llama import EmotionLlama
     from training.networks.language import with_lora
 
@@ -137,12 +137,12 @@ def skeleton(preset: Preset) -> Any:
 
 
 def encoder_shapes(preset: Preset) -> Any:
-    """Shapes of the features (`training.encoders.Shapes`), without the encoders.
+    """Shapes of the features (`training.curriculum.encoders.Shapes`), without the encoders.
 
     Raises:
         ConfigError: Sizes of an encoder are not known.
     """
-    from training.encoders import Shapes
+    from training.curriculum.encoders import Shapes
 
     vision, audio = vision_size(preset.vision)[0], audio_size(preset.audio)[0]
     tokens = preset.tokens

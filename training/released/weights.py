@@ -52,7 +52,7 @@ def load_released(net: EmotionLlama, path: Path) -> tuple[str, ...]:
     Raises:
         InputError: The file cannot be read, or does not hold the trained weights of such a network.
     """
-    from training.released_files import read_tensors
+    from training.released.files import read_tensors
 
     found = read_tensors(path)
     needed = {name: p for name, p in net.named_parameters() if p.requires_grad}

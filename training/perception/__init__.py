@@ -1,0 +1,1 @@
+"""The default bundle's perception: trunk, fusion, words, calibration; data that fit on two cores."""

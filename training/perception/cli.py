@@ -1,0 +1,93 @@
+"""Commands that make the default bundle's weights: pack, pack-synthesis, leave-one-out, fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from training.mmeverse.clips import read_clips
+
+#: Sources that train the default bundle; ``synthesis`` is made by ``python -m training.synthesis``.
+TRAINING_SOURCES = ("javanese_av", "emodb", "faces_muxspace")
+Root = Annotated[Path, typer.Option(help="Folder that holds the sources' folders.")]
+Packs = Annotated[Path, typer.Option(help="Folder of packed clips (python -m training pack).")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to an application."""
+    for name, command in (
+        ("pack", pack),
+        ("pack-synthesis", pack_synthesis),
+        ("leave-one-out", leave_one_out_persons),
+        ("fit", fit),
+    ):
+        app.command(name)(command)
+
+
+def pack(root: Root, out: Packs, source: Annotated[list[str] | None, typer.Option()] = None) -> None:
+    """Decode sources once, into one file each."""
+    from training.perception.clip_packs import decode
+    from training.perception.clip_packs import pack as write
+
+    out.mkdir(parents=True, exist_ok=True)
+    for name in source or TRAINING_SOURCES:
+        clips = read_clips(name, root)
+        write((decode(clip) for clip in clips), out / f"{name}.safetensors")
+        typer.echo(f"{name}: {len(clips)} clips")
+
+
+def pack_synthesis(
+    out: Packs, clips: int = 588, seed: int = 0, first_person: int = 200, people: int = 84
+) -> None:
+    """Generate people and pack them; the default is what the default bundle was trained on."""
+    from training.perception.clip_packs import RawClip
+    from training.perception.clip_packs import pack as write
+    from training.synthesis.generate import Options, generate_arrays
+
+    options = Options(seed=seed, people=people, first_person=first_person)
+    made = (
+        RawClip(f"synthesis/{i}", f"synthesis:{record['person']}", record["label"], sound, frames)
+        for i, (frames, sound, record) in enumerate(generate_arrays(clips, options))
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    write(made, out / "synthesis.safetensors")
+
+
+def leave_one_out_persons(
+    packs: Packs,
+    out: Annotated[Path, typer.Option(help="Report to write; predictions go beside it as .npz.")],
+    source: Annotated[str, typer.Option(help="Source whose people are held out in turn.")] = "javanese_av",
+    device: Device = "cpu",
+    vision: Annotated[bool, typer.Option(help="Train a vision trunk for each person; wants a GPU.")] = True,
+) -> None:
+    """Hold each person of a source out of everything that is trained, and report UAR with n."""
+    from training.perception.clip_packs import unpack
+    from training.perception.recipe import device_name, leave_one_out, report
+
+    clips = [clip for path in sorted(packs.glob("*.safetensors")) for clip in unpack(path)]
+    persons = sorted({clip.person for clip in clips if clip.person.startswith(f"{source}:")})
+    held_out = leave_one_out(clips, persons, device, vision)
+    scores = held_out.scores() if vision else {"audio": held_out.scores()["audio"]}
+    text = report(scores, {"protocol": f"leave one person of {source} out", "device": device_name(device)})
+    out.write_text(text + "\n")
+    np.savez(out.with_suffix(".npz"), **vars(held_out))
+    typer.echo(text)
+
+
+def fit(
+    packs: Packs,
+    root: Root,
+    held_out: Annotated[Path, typer.Option(help=".npz of leave-one-out.")],
+    out: Annotated[Path, typer.Option(help="Folder for the weights.")],
+    device: Device = "cpu",
+) -> None:
+    """Train everything that ships, and calibrate it on the held-out predictions."""
+    from training.perception.clip_packs import unpack
+    from training.perception.recipe import HeldOut, fit_everything
+
+    clips = [clip for path in sorted(packs.glob("*.safetensors")) for clip in unpack(path)]
+    fit_everything(clips, read_clips("goemotions", root), HeldOut(**np.load(held_out)), out, device)
