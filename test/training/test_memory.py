@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
-from training import memory  # noqa: E402
 from training.__main__ import app  # noqa: E402
+from training.curriculum import memory  # noqa: E402
 from training.curriculum.network import config_of  # noqa: E402
 from training.networks.emotion_llama import IGNORED, SOFT, EmotionLlama, Features  # noqa: E402
 from training.networks.eva_vit import EvaConfig, EvaViT  # noqa: E402
