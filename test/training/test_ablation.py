@@ -13,8 +13,8 @@ pytest.importorskip("accelerate", reason="needs accelerate (make test installs i
 from small_system import LABELS, SHAPES, small_corpus, small_language, small_preset  # noqa: E402
 
 from emollama_ros.errors import ConfigError  # noqa: E402
-from training import ablation  # noqa: E402
 from training.__main__ import app  # noqa: E402
+from training.ablation import runs  # noqa: E402
 from training.ablation.report import (  # noqa: E402
     EXCEEDS,
     TOO_FEW,
@@ -144,7 +144,7 @@ def test_runs_go_on_where_they_were_and_are_reported(tmp_path, material, monkeyp
         computed.append((system.name, seed))
         return known(plan, material, system, seed, folder)
 
-    monkeypatch.setattr(ablation, "run_one", counted)
+    monkeypatch.setattr(runs, "run_one", counted)
     assert run_all(plan, material, out) == first and not computed
 
     (out / "runs" / "head-none-audio-1.json").unlink()
@@ -243,7 +243,7 @@ def test_answers_are_those_of_greedy_decoding_with_our_positions(material):
 
     net.llama_model.generate = generated
     with torch.no_grad():
-        ablation._answer(net, examples, item)
+        runs._answer(net, examples, item)
         batch = examples.batch([replace(item, target="")])
         stop = examples.codec.encode(examples.template.stop)
         ids, mask = batch.ids[:, : -len(stop)], batch.mask[:, : -len(stop)]
@@ -262,7 +262,7 @@ def test_an_answer_is_read_and_what_is_none_counts_as_wrong(material, monkeypatc
     examples = ExampleMaker(material.train, preset, SHAPES, language.codec, net.config.soft_tokens)
     words = iter(["Sadness.", "I cannot say", *["happiness"] * 20])
     net.llama_model.generate = lambda **_: torch.tensor([language.codec.encode(next(words))])
-    told = ablation.ask(net, examples, 12)
+    told = runs.ask(net, examples, 12)
     assert told.chosen == ("sadness", "", *["happiness"] * 10)
     assert set(told.truth) == set(LABELS) and told.persons[0].startswith("javanese_av:")
     score = score_of(System("answers", "none", "all", "joint"), "answers", {0: told, 1: told})
@@ -286,8 +286,8 @@ def test_a_language_model_is_read_once_and_its_lora_belongs_to_the_seed(monkeypa
         whole = small_language()
         return replace(whole, model=whole.model.unload())
 
-    monkeypatch.setattr(ablation, "load_base", read)
-    languages, preset = ablation.Languages(), small_preset().language
+    monkeypatch.setattr(runs, "load_base", read)
+    languages, preset = runs.Languages(), small_preset().language
 
     def lora_of(seed):
         torch.manual_seed(seed)
