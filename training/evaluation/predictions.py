@@ -3,7 +3,7 @@
     {"source": "meld", "id": "dia0_utt0", "task": "emotion", "answer": "Anger"}
     {"source": "meld", "id": "dia0_utt1", "task": "emotion", "label": "joy", "probabilities": {"joy": 0.7}}
     {"source": "bold", "id": "003/ab.mp4/0", "task": "multi-label", "labels": ["happiness", "peace"]}
-    {"source": "cmu_mosi", "id": "03bSnISJMiM_1", "task": "sentiment", "sentiment_score": -0.4}
+    {"source": "cmu_mosi", "id": "aVideo_1", "task": "sentiment", "sentiment_score": -0.4}
 
 Free text becomes labels word for word, as in the released code of Emotion-LLaMAv2: lower case, a list parsed
 at its commas, nothing repaired and no language model asked. What is no label is dropped and counted.

@@ -6,6 +6,7 @@ labels of a bundle do (`training.evaluation.native`), so that peers are measured
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ _TASKS = (Task.EMOTION, Task.MULTI_LABEL, Task.OPEN_VOCABULARY)
 
 
 @dataclass(frozen=True)
-class _Classifier:
+class _Classifier(ABC):
     """A classifier and its processor.
 
     Attributes:
@@ -89,8 +90,9 @@ class _Classifier:
                 scores[self.classes[i]] += float(probability)
         return _prediction(record, scores, self.name)
 
+    @abstractmethod
     def _logits(self, clip: DecodedClip) -> NDArray[np.float32]:
-        raise NotImplementedError
+        """Logits of the model's own classes, (classes,)."""
 
 
 @dataclass(frozen=True)
