@@ -44,15 +44,16 @@ NAMES: tuple[str, ...] = tuple(SHOWN_BY)
 OF_SPEECH = frozenset({"AU16", "AU18", "AU22", "AU25", "AU26", "AU45"})
 
 
-def intensities(weights: Floats, unit_names: Sequence[str]) -> Floats:
-    """Return the action units that unit weights show.
+def shares(weights: Floats, unit_names: Sequence[str], units: Sequence[str] = NAMES) -> Floats:
+    """Return how far action units are shown.
 
     Args:
         weights: What moves the mesh, [n, 52] (see ``Renderer.weights``); above 1 counts as 1.
         unit_names: ARKit names of the columns.
+        units: Action units wanted.
 
     Returns:
-        float32 [n, len(NAMES)] in 0..5; of a pair, the mean of both halves.
+        float32 [n, len(units)] in 0..1; of a pair, the mean of both halves.
     """
     column = {name: i for i, name in enumerate(unit_names)}
     clipped = np.clip(weights, 0, 1)
@@ -60,8 +61,13 @@ def intensities(weights: Floats, unit_names: Sequence[str]) -> Floats:
     def mean_of_halves(stem: str) -> np.ndarray:
         return clipped[:, [column[full] for full in expand(stem)]].mean(1)
 
-    shown = [np.max([mean_of_halves(stem) for stem in stems], axis=0) for stems in SHOWN_BY.values()]
-    return (5 * np.stack(shown, 1)).astype(np.float32)
+    shown = [np.max([mean_of_halves(stem) for stem in SHOWN_BY[unit]], axis=0) for unit in units]
+    return np.stack(shown, 1).astype(np.float32)
+
+
+def intensities(weights: Floats, unit_names: Sequence[str]) -> Floats:
+    """Return the action units that unit weights show, float32 [n, len(NAMES)] in 0..5; see `shares`."""
+    return 5 * shares(weights, unit_names)
 
 
 def peak(intensity: Floats, visible: np.ndarray) -> int:

@@ -7,38 +7,25 @@ neighbours look measured well too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.annotation.measuring.landmarks import Track, track
+from training.synthesis.action_units import SHOWN_BY, shares
 from training.synthesis.expressions import animate, expand
 from training.synthesis.generate import draw_frame, shared_renderer
 from training.synthesis.people import make_person
 from training.synthesis.scene import draw_scene
 
-#: Action unit -> ARKit units that show it (the largest counts).
-TRUE_UNITS: Mapping[str, tuple[str, ...]] = {
-    "AU01": ("browInnerUp",),
-    "AU02": ("browOuterUp",),
-    "AU04": ("browDown",),
-    "AU05": ("eyeWide",),
-    "AU06": ("cheekSquint",),
-    "AU07": ("eyeSquint",),
-    "AU09": ("noseSneer",),
-    "AU10": ("mouthUpperUp",),
-    "AU12": ("mouthSmile",),
-    "AU15": ("mouthFrown",),
-    "AU17": ("mouthShrugLower",),
-    "AU20": ("mouthStretch",),
-    "AU23": ("mouthPress",),
-    "AU25": ("jawOpen", "mouthLowerDown"),
-    "AU26": ("jawOpen",),
-    "AU45": ("eyeBlink",),
-}
-_SHOWN = tuple(sorted({unit for units in TRUE_UNITS.values() for unit in units}))
+#: Action units that are drawn and measured.
+TRUE_UNITS = (
+    "AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10",
+    "AU12", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26", "AU45",
+)  # fmt: skip
+_SHOWN = tuple(sorted({unit for name in TRUE_UNITS for unit in SHOWN_BY[name]}))
 #: Frames per second, seconds, and size of the picture.
 _FPS, _SECONDS, _WIDTH, _HEIGHT = 10.0, 3.0, 320, 240
 #: Heads fill this share of the picture's height, as in clips cut for annotation.
@@ -81,7 +68,7 @@ def _clip(number: int, rng: np.random.Generator) -> SyntheticClip:
         (i, round(at * 1e9), draw_frame(renderer, person, units[i], idle.pose[i], scene, rng))
         for i, at in enumerate(seconds)
     )
-    return SyntheticClip(number, track(pictures), _truth(units, names))
+    return SyntheticClip(number, track(pictures), shares(units, names, TRUE_UNITS))
 
 
 def _acting(seconds: np.ndarray, names: tuple[str, ...], rng: np.random.Generator) -> np.ndarray:
@@ -93,11 +80,3 @@ def _acting(seconds: np.ndarray, names: tuple[str, ...], rng: np.random.Generato
         for full in expand(str(name)):
             units[:, names.index(full)] += rng.uniform(0.3, 1.0) * shape
     return units
-
-
-def _truth(units: np.ndarray, names: tuple[str, ...]) -> NDArray[np.float32]:
-    def weight(unit: str) -> np.ndarray:
-        return np.mean([units[:, names.index(full)] for full in expand(unit)], axis=0)
-
-    columns = [np.max([weight(u) for u in shown], axis=0) for shown in TRUE_UNITS.values()]
-    return np.stack(columns, axis=1).astype(np.float32)
