@@ -28,7 +28,6 @@ from training.presets import Preset
 VERSION = 1
 #: Less sound than this says nothing.
 SHORTEST_SAMPLES = int(0.4 * SAMPLE_RATE)
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 #: Of one clip, half precision: audio (L, T, d), image (P, d), glance (d,), video (T, d). What it lacks, a
 #: photograph its video for one, is not there.
@@ -64,8 +63,8 @@ class Encoders:
         joined = preset.vision.joined
         self.vision = MultiviewEncoder(vision_backbone(preset.vision), joined, preset.vision.cells)
         self.audio = audio_backbone(preset.audio)
-        self.vision.to(device, _DTYPES[preset.vision.precision])
-        self.audio.to(device, _DTYPES[preset.audio.precision])
+        self.vision.to(device, getattr(torch, preset.vision.precision))
+        self.audio.to(device, getattr(torch, preset.audio.precision))
         self._image_statistics = self._statistics(preset.vision.normalise)
         self._video_statistics = self._statistics(preset.vision.video_normalise or preset.vision.normalise)
 
@@ -153,7 +152,7 @@ class Encoders:
         mean, deviation = statistics
         scaled = torch.from_numpy(np.array(to_model_frame(picture, size))).to(self.device)
         pixels = (scaled.permute(2, 0, 1).float() / 255 - mean) / deviation
-        return pixels.to(_DTYPES[self.preset.vision.precision])
+        return pixels.to(getattr(torch, self.preset.vision.precision))
 
 
 def batch_of(clips: list[ClipFeatures], shapes: Shapes) -> Mapping[str, Tensor]:

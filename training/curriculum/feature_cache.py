@@ -33,7 +33,7 @@ class FeatureCache:
         """Open, or begin, ``folder / version``."""
         self.folder = folder / version
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._place: dict[str, Path] = {}
+        self._place: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._open: dict[Path, Any] = {}
         self._waiting: dict[str, dict[str, Tensor]] = {}
         for shard in sorted(self.folder.glob("*.safetensors")):
@@ -53,11 +53,10 @@ class FeatureCache:
         """
         if key in self._waiting:
             return dict(self._waiting[key])
-        shard = self._place[key]
+        shard, names = self._place[key]
         if shard not in self._open:
             self._open[shard] = safe_open(shard, "pt")
         file = self._open[shard]
-        names = json.loads(file.metadata()["clips"])[key]
         return {name: file.get_tensor(f"{key}/{name}") for name in names}
 
     def add(self, key: str, features: dict[str, Tensor]) -> None:
@@ -85,11 +84,11 @@ class FeatureCache:
     def _index(self, shard: Path) -> None:
         try:
             with safe_open(shard, "pt") as file:
-                keys = json.loads(file.metadata()["clips"])
+                clips = json.loads(file.metadata()["clips"])
         except Exception:  # whatever safetensors finds wrong: the clips of this shard are computed anew
             shard.unlink()
             return
-        self._place.update(dict.fromkeys(keys, shard))
+        self._place.update({key: (shard, tuple(names)) for key, names in clips.items()})
 
 
 class ContentKeys:

@@ -17,7 +17,6 @@ from emollama_ros.language.tokenizer import tokenizer_json
 from training.packaged_weights import SMOLLM2, locate
 from training.presets import LanguagePreset, LoraPreset
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 #: SmolLM2-135M's sizes, as in the metadata of its GGUF file.
 _SMOLLM2_SIZES = {
     "vocab_size": 49152,
@@ -122,7 +121,7 @@ def load_base(preset: LanguagePreset, device: str = "cpu") -> LanguageModel:
         ConfigError: Transformers cannot load it.
     """
     found = smollm2() if preset.model == "smollm2-135m" else _from_transformers(preset.model[3:])
-    return LanguageModel(found.model.to(device, _DTYPES[preset.precision]), found.codec)
+    return LanguageModel(found.model.to(device, getattr(torch, preset.precision)), found.codec)
 
 
 def with_lora(model: nn.Module, lora: LoraPreset, *, checkpointing: bool = False) -> nn.Module:
