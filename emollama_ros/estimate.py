@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Modality(IntFlag):
     """Which inputs an estimate used. The values are those of ``EmotionState.modalities``."""
@@ -76,6 +79,8 @@ class EmotionEstimate:
         status: Whether the estimate can be relied on.
         status_text: In words, what is degraded and what to do; empty when all is well.
         stage_ms: Processing time of each stage in milliseconds.
+        soft_tokens: For the language model, (n, width) float32, those that are there, in the prompt's order;
+            never published.
     """
 
     start_ns: int
@@ -93,6 +98,7 @@ class EmotionEstimate:
     status: Status = Status.OK
     status_text: str = ""
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+    soft_tokens: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

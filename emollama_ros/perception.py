@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from emollama_ros.bundle import Bundle
 from emollama_ros.cues import CueHistory, measure
 from emollama_ros.encoders import Encoders, StageTimer, WindowFeatures
-from emollama_ros.engines import EngineOptions, load_engine
+from emollama_ros.engines import EngineOptions
 from emollama_ros.estimate import EmotionEstimate, Modality, Status
+from emollama_ros.graphs import load_graph
 from emollama_ros.labels import UNKNOWN
+from emollama_ros.manifest import Manifest
 from emollama_ros.preprocess.audio import SAMPLE_RATE, level_dbfs
 from emollama_ros.preprocess.text import hash_ngrams
 from emollama_ros.prosody import SILENCE_DBFS
@@ -37,11 +39,9 @@ class Perception:
     def __init__(self, bundle: Bundle, options: EngineOptions | None = None) -> None:
         options = options or EngineOptions()
         self.bundle = bundle
-        self._encoders = Encoders(
-            bundle.file("vision.onnx"), bundle.file("audio.onnx"), bundle.manifest.preprocessing, options
-        )
-        self._fusion = load_engine(bundle.file("fusion.onnx"), options)
-        self._text = load_engine(bundle.file("text.onnx"), options)
+        self._encoders = Encoders(bundle, options)
+        self._fusion = load_graph(bundle, "fusion", options)
+        self._text = load_graph(bundle, "text", options) if "text" in bundle.manifest.graphs else None
         self._history = CueHistory()
 
     @property
@@ -83,6 +83,8 @@ class Perception:
         """
         timer = StageTimer()
         usable, faults = usable_modalities(window)
+        if self._text is None:
+            usable &= ~Modality.TEXT
         features = self._encoders.encode(window, usable, timer)
         with timer.stage("fusion"):
             views = self._views(features, window.transcript if Modality.TEXT in usable else "", usable)
@@ -109,18 +111,21 @@ class Perception:
             status=Status.DEGRADED if faults else Status.OK,
             status_text="; ".join(faults),
             stage_ms=timer.ms,
+            soft_tokens=views.soft,
         )
 
     def _views(self, features: WindowFeatures, transcript: str, usable: Modality) -> _Views:
         calibration = self.bundle.manifest.calibration
         seen = usable & ~Modality.TEXT
         single: dict[Modality, tuple[float, ...]] = {}
-        joint, affect = np.full(len(self.labels), 1 / len(self.labels)), np.zeros(2)
+        joint, affect, soft = np.full(len(self.labels), 1 / len(self.labels)), np.zeros(2), None
         if seen:
             masks = [seen] + [m for m in (Modality.VIDEO, Modality.AUDIO) if m in seen and m != seen]
-            out = self._fusion.run(fusion_inputs(features, masks, self.bundle))
+            out = self._fusion.run(fusion_inputs(features, masks, self.bundle.manifest))
             by_mask = dict(zip(masks, out["logits"], strict=True))
             joint, affect = self._joint(seen, by_mask), out["affect"][0]
+            if "soft_tokens" in out:
+                soft = out["soft_tokens"][0][out["soft_mask"][0].astype(bool)]
             for mask, logits in by_mask.items():
                 if len(mask.names()) == 1:
                     single[mask] = _as_floats(_softmax(logits / calibration.temperature[mask.names()[0]]))
@@ -128,7 +133,7 @@ class Perception:
             words = self._read(transcript, calibration.temperature["text"])
             single[Modality.TEXT] = _as_floats(words)
             joint = _pool(joint, words, calibration.text_weight) if seen else words
-        return _Views((joint, np.clip(affect, -1, 1)), single)
+        return _Views((joint, np.clip(affect, -1, 1)), single, soft)
 
     def _joint(self, seen: Modality, logits: Mapping[Modality, Floats]) -> Floats:
         """What sound and picture say together.
@@ -138,13 +143,14 @@ class Perception:
         """
         calibration = self.bundle.manifest.calibration
         joint = logits[seen]
-        if Modality.AUDIO in logits and seen != Modality.AUDIO:
-            voice = np.log(_softmax(logits[Modality.AUDIO]) + TINY)
+        if calibration.voice_weight and Modality.AUDIO in logits and seen != Modality.AUDIO:
+            voice = calibration.voice_weight * np.log(_softmax(logits[Modality.AUDIO]) + TINY)
             joint = voice + calibration.fusion_weight * np.log(_softmax(joint) + TINY)
         return _softmax(joint / calibration.temperature["+".join(seen.names())])
 
     def _read(self, transcript: str, temperature: float) -> Floats:
         """What the words say on their own."""
+        assert self._text is not None
         ids = hash_ngrams(transcript, self.bundle.manifest.preprocessing.text_buckets)
         return _softmax(self._text.run({"ngrams": ids})["logits"] / temperature)
 
@@ -172,6 +178,7 @@ class Perception:
 class _Views:
     joint: tuple[Floats, Floats]
     single: Mapping[Modality, tuple[float, ...]]
+    soft: Floats | None
 
 
 def usable_modalities(window: Window) -> tuple[Modality, tuple[str, ...]]:
@@ -210,22 +217,34 @@ def _audio_fault(audio: AudioSpan, window_ns: int) -> str:
     return ""
 
 
-def fusion_inputs(features: WindowFeatures, masks: list[Modality], bundle: Bundle) -> dict[str, Floats]:
-    """Stack one row a mask. A missing modality is passed as zeros and masked inside the graph."""
-    shapes = bundle.manifest.fusion_inputs
-    rows = len(masks)
+def fusion_inputs(
+    features: WindowFeatures, masks: Sequence[Modality], manifest: Manifest
+) -> dict[str, Floats]:
+    """Stack one row a mask. A missing modality is passed as zeros and masked inside the graph.
 
-    def tiled(value: Floats | None, name: str) -> Floats:
-        value = np.zeros(shapes[name], np.float32) if value is None else value
-        return np.broadcast_to(value, (rows, *value.shape)).astype(np.float32)
-
-    present = [[float(Modality.AUDIO in m), float(Modality.VIDEO in m)] for m in masks]
-    return {
-        "audio": tiled(features.audio, "audio"),
-        "image": tiled(features.image, "image"),
-        "video": tiled(features.video, "video"),
-        "present": np.array(present, np.float32),
+    Args:
+        features: Of a window.
+        masks: What each row may use.
+        manifest: Its graph ``fusion`` says which features are wanted, in which shapes, and whether
+            ``present`` has two columns (sound, pictures) or three (sound, one picture, many).
+    """
+    inputs = manifest.graphs["fusion"].inputs
+    columns = int(inputs["present"].shape[-1])
+    rows: dict[str, Floats] = {
+        "present": np.array([present(features, m)[:columns] for m in masks], np.float32)
     }
+    for name, spec in inputs.items():
+        if name not in rows:
+            value, shape = getattr(features, name), tuple(int(d) for d in spec.shape[1:])
+            value = np.zeros(shape, np.float32) if value is None else value.reshape(shape)
+            rows[name] = np.broadcast_to(value, (len(masks), *shape)).astype(np.float32)
+    return rows
+
+
+def present(features: WindowFeatures, mask: Modality) -> tuple[bool, bool, bool]:
+    """Whether there is sound, one picture, many pictures, of what a mask lets be used."""
+    sees = Modality.VIDEO in mask
+    return Modality.AUDIO in mask, sees, sees and features.moves
 
 
 def _softmax(logits: Floats) -> Floats:

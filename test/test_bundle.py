@@ -14,8 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emollama_ros import bundle as bundles
-from emollama_ros.bundle import MANIFEST, Bundle, assembled_path, copy_shipped, default_bundle_path
+from emollama_ros.bundle import (
+    MANIFEST,
+    SEAL,
+    Bundle,
+    assembled_path,
+    copy_shipped,
+    default_bundle_path,
+    packaged_path,
+    seal,
+)
+from emollama_ros.engines import EngineOptions
 from emollama_ros.errors import BundleError
+from emollama_ros.graphs import check_signature, load_graph
+from emollama_ros.manifest import TensorSpec
 
 CONTENT = {"vision.onnx": b"pictures" * 100, "parts/text.onnx": b"words" * 50}
 
@@ -32,7 +44,7 @@ def entry(data: bytes, assembled_from: str = "") -> dict[str, Any]:
 
 def manifest() -> dict[str, Any]:
     return {
-        "schema": 1,
+        "schema": 2,
         "name": "small",
         "version": "0.1.0",
         "description": "for tests",
@@ -50,7 +62,28 @@ def manifest() -> dict[str, Any]:
             "fusion_weight": 0.5,
             "text_weight": 0.5,
         },
-        "fusion_inputs": {"audio": [1, 4, 8]},
+        "graphs": {
+            "vision": {
+                "file": "vision.onnx",
+                "precision": "float32",
+                "inputs": {"frames": {"dtype": "uint8", "shape": ["frames", 8, 8, 3]}},
+                "outputs": {"features": {"dtype": "float32", "shape": ["frames", 5]}},
+            },
+            "decoder": {"file": "decoder.data", "precision": "int8", "inputs": {}, "outputs": {}},
+        },
+        "layout": {"fusion": 2, "image": 1, "video": 0, "audio": 3},
+        "prompt": {
+            "template": "smollm2",
+            "begin": "<",
+            "end": ">",
+            "stop": ["."],
+            "quotes": ["(", ")"],
+            "start": [1],
+            "longest": 9,
+            "questions": {"reason": "why"},
+            "generation": {"max_tokens": 7},
+        },
+        "parity": {"graphs": {"vision": {"tolerance": 1e-4, "measured": 2e-6}}, "valence": 0.5},
         "files": {
             **{name: entry(data) for name, data in CONTENT.items()},
             "decoder.data": entry(b"long", "smollm2"),
@@ -63,6 +96,7 @@ def write(folder: Path, description: Any = None) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     (folder / MANIFEST).write_text(json.dumps(manifest() if description is None else description))
+    seal(folder)
     return folder
 
 
@@ -82,7 +116,11 @@ def test_an_intact_bundle_opens(folder: Path) -> None:
     opened = Bundle.load(folder)
     assert opened.path == folder
     assert opened.manifest.labels == ("neutral", "happy")
-    assert opened.manifest.fusion_inputs["audio"] == (1, 4, 8)
+    assert opened.graph("vision").inputs["frames"] == TensorSpec("uint8", ("frames", 8, 8, 3))
+    assert opened.graph("vision").free_dimensions == ("frames",)
+    assert opened.manifest.soft_tokens == 6
+    assert opened.manifest.prompt and opened.manifest.prompt.generation.max_tokens == 7
+    assert opened.manifest.parity.graphs["vision"].measured == 2e-6
     assert opened.file("parts/text.onnx").read_bytes() == CONTENT["parts/text.onnx"]
     assert opened.sha256 == hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
@@ -99,19 +137,30 @@ def test_a_damaged_language_model_is_refused(folder: Path) -> None:
         Bundle.load(folder)
 
 
-def test_a_bundle_without_assembled_files_has_no_language(tmp_path: Path) -> None:
+def test_a_bundle_without_a_decoder_has_no_language(tmp_path: Path) -> None:
     described = manifest()
-    del described["files"]["decoder.data"]
+    del described["files"]["decoder.data"], described["graphs"]["decoder"]
     assert not Bundle.load(write(tmp_path / "b", described)).has_language
 
 
-@given(position=st.integers(0, len(CONTENT["vision.onnx"]) - 1), bit=st.integers(0, 7))
-def test_any_flipped_bit_is_refused_by_name_and_hash(
-    tmp_path_factory: pytest.TempPathFactory, position: int, bit: int
+@given(
+    draw=st.data(), name=st.sampled_from([*CONTENT, "decoder.data", MANIFEST, SEAL]), bit=st.integers(0, 7)
+)
+def test_a_flipped_bit_anywhere_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, draw: st.DataObject, name: str, bit: int
 ) -> None:
     folder = write(tmp_path_factory.mktemp("flipped"))
-    data = bytearray(CONTENT["vision.onnx"])
-    data[position] ^= 1 << bit
+    (folder / "decoder.data").write_bytes(b"long")
+    data = bytearray((folder / name).read_bytes())
+    data[draw.draw(st.integers(0, len(data) - 1))] ^= 1 << bit
+    (folder / name).write_bytes(data)
+    about = MANIFEST if name == SEAL else name  # a seal that is a hash, but not the manifest's
+    with pytest.raises(BundleError, match=rf"{re.escape(about)}: sha256 |{re.escape(name)}: damaged"):
+        Bundle.load(folder)
+
+
+def test_a_damaged_file_is_refused_by_name_and_hash(folder: Path) -> None:
+    data = bytes(reversed(CONTENT["vision.onnx"]))
     (folder / "vision.onnx").write_bytes(data)
     found, expected = (hashlib.sha256(d).hexdigest() for d in (data, CONTENT["vision.onnx"]))
     with pytest.raises(BundleError, match=rf"vision\.onnx: sha256 {found}, the manifest says {expected}"):
@@ -178,20 +227,21 @@ def test_a_linked_folder_out_of_the_bundle_is_refused(tmp_path: Path) -> None:
         Bundle.load(folder)
 
 
-@pytest.mark.parametrize("schema", [2, 99, "1", None])
+@pytest.mark.parametrize("schema", [1, 3, 99, "2", None])
 def test_another_schema_is_refused_with_its_number(tmp_path: Path, schema: object) -> None:
-    with pytest.raises(BundleError, match=rf"schema version {schema!r}, this release reads 1; update"):
+    with pytest.raises(BundleError, match=rf"schema version {schema!r}, this release reads 2; update"):
         Bundle.load(write(tmp_path / "b", manifest() | {"schema": schema}))
 
 
 @pytest.mark.parametrize("text", [b"", b"not JSON", b"[1, 2]", b"null", b"\xff\xfe", b"[" * 100_000, b"{}"])
 def test_what_is_no_manifest_is_refused(folder: Path, text: bytes) -> None:
     (folder / MANIFEST).write_bytes(text)
+    seal(folder)
     with pytest.raises(BundleError, match=r"manifest\.json: not a bundle manifest"):
         Bundle.load(folder)
 
 
-@pytest.mark.parametrize("field", [name for name in manifest() if name != "schema"])
+@pytest.mark.parametrize("field", ["name", "labels", "preprocessing", "calibration", "files", "graphs"])
 def test_a_missing_field_is_refused(tmp_path: Path, field: str) -> None:
     described = manifest()
     del described[field]
@@ -199,17 +249,96 @@ def test_a_missing_field_is_refused(tmp_path: Path, field: str) -> None:
         Bundle.load(write(tmp_path / "b", described))
 
 
-@pytest.mark.parametrize("field", ["labels", "preprocessing", "calibration", "fusion_inputs", "files"])
+@pytest.mark.parametrize("field", [name for name in manifest() if name != "schema"])
 def test_a_field_of_another_kind_is_refused(tmp_path: Path, field: str) -> None:
     with pytest.raises(BundleError, match=r"manifest\.json: not a bundle manifest"):
         Bundle.load(write(tmp_path / "b", manifest() | {field: 7}))
 
 
-def test_an_unknown_field_of_a_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("run",), "rm"),
+        (("files", "vision.onnx", "run"), "rm"),
+        (("files", "vision.onnx", "bytes"), "800"),
+        (("files", "vision.onnx", "bytes"), True),
+        (("files", "vision.onnx", "bytes"), -1),
+        (("graphs", "vision", "file"), "other.onnx"),
+        (("graphs", "vision", "precision"), "float64"),
+        (("graphs", "vision", "inputs", "frames", "dtype"), "complex64"),
+        (("graphs", "vision", "inputs", "frames", "shape"), [None]),
+        (("graphs", "vision", "inputs", "frames", "shape"), [-1]),
+        (("layout", "smell"), 1),
+        (("layout",), {"audio": 1, "video": 1, "image": 1, "fusion": 1}),
+        (("preprocessing", "frame_size"), 8.5),
+        (("calibration", "temperature", "audio"), "hot"),
+        (("prompt", "quotes"), ["only one"]),
+        (("prompt", "stop"), "."),
+        (("prompt", "generation", "max_tokens"), None),
+        (("parity", "graphs", "vision", "tolerance"), None),
+    ],
+)
+def test_a_field_that_is_unknown_or_wrong_is_refused(
+    tmp_path: Path, place: tuple[str, ...], value: object
+) -> None:
     described = manifest()
-    described["files"]["vision.onnx"]["run"] = "rm"
+    part = described
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
     with pytest.raises(BundleError, match="not a bundle manifest"):
         Bundle.load(write(tmp_path / "b", described))
+
+
+@pytest.mark.parametrize("line", [None, b"", b"0" * 64, b"g" * 64 + b"  manifest.json\n"])
+def test_a_manifest_without_its_seal_is_refused(folder: Path, line: bytes | None) -> None:
+    (folder / SEAL).unlink()
+    if line is not None:
+        (folder / SEAL).write_bytes(line)
+    with pytest.raises(BundleError, match=r"manifest\.sha256: (missing|damaged)"):
+        Bundle.load(folder)
+
+
+def test_a_graph_that_the_manifest_does_not_list_is_not_given(folder: Path) -> None:
+    with pytest.raises(BundleError, match=r"no graph 'smell' in this bundle; it has vision, decoder"):
+        Bundle.load(folder).graph("smell")
+
+
+DECLARED = {"x": TensorSpec("float32", ("batch", 3))}
+
+
+@pytest.mark.parametrize("shape", [("n", 3), (None, 3)])
+def test_names_of_free_dimensions_do_not_matter(shape: tuple[int | str | None, ...]) -> None:
+    check_signature("graph.onnx", DECLARED, {"x": ("float32", shape)})
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ({}, "'x': the graph has none"),
+        ({"x": ("float32", ("b", 3)), "y": ("float32", (1,))}, "'y': the manifest declares none"),
+        ({"x": ("float16", ("b", 3))}, r"'x' is float16\['b', 3\], the manifest says float32\['batch', 3\]"),
+        ({"x": ("float32", ("b", 4))}, r"'x' is float32\['b', 4\]"),
+        ({"x": ("float32", (1, 3))}, r"'x' is float32\[1, 3\]"),
+        ({"x": ("float32", ("b", 3, 1))}, r"'x' is"),
+    ],
+)
+def test_a_graph_that_takes_something_else_is_refused(found: Any, why: str) -> None:
+    with pytest.raises(BundleError, match=rf"graph\.onnx: {why}.*put together wrongly"):
+        check_signature("graph.onnx", DECLARED, found)
+
+
+def test_a_graph_with_another_input_shape_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "other"
+    copy_shipped(packaged_path(), folder)
+    raw = json.loads((folder / MANIFEST).read_text())
+    raw["graphs"]["fusion"]["inputs"]["video"]["shape"] = ["batch", 8, 1280]
+    (folder / MANIFEST).write_text(json.dumps(raw))
+    seal(folder)
+    bundle, options = Bundle.load(folder), EngineOptions("cpu", threads=1)
+    load_graph(bundle, "vision", options)
+    with pytest.raises(BundleError, match=r"fusion\.onnx: 'video' is float32\['batch', 16, 1280\]"):
+        load_graph(bundle, "fusion", options)
 
 
 def test_a_file_the_manifest_does_not_list_is_not_given(folder: Path) -> None:
@@ -236,7 +365,7 @@ def test_what_ships_is_copied_and_the_manifest_comes_last(
 
     monkeypatch.setattr(bundles, "_copy", watched)
     copy_shipped(folder, tmp_path / "copy")
-    assert order[-1] == MANIFEST and sorted(order) == [MANIFEST, "text.onnx", "vision.onnx"]
+    assert order[-1] == MANIFEST and sorted(order) == [MANIFEST, SEAL, "text.onnx", "vision.onnx"]
     assert Bundle.load(tmp_path / "copy").sha256 == Bundle.load(folder).sha256
     assert {p.name for p in (tmp_path / "copy").rglob("*") if p.is_file()} == set(order)
 

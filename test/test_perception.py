@@ -49,8 +49,8 @@ def frames(count: int = 8, size: int = 224) -> FrameBatch:
 
 def features(bundle: Bundle, rows: int) -> dict[str, np.ndarray]:
     return {
-        name: RANDOM.standard_normal((rows, *shape)).astype(np.float32)
-        for name, shape in bundle.manifest.fusion_inputs.items()
+        name: RANDOM.standard_normal((rows, *spec.shape[1:])).astype(np.float32)
+        for name, spec in bundle.manifest.graphs["fusion"].inputs.items()
     }
 
 

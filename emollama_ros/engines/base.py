@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from emollama_ros.errors import ConfigError
 
 Arrays = Mapping[str, NDArray[np.generic]]
+#: Element type (NumPy's name) and shape of each input or output; a free dimension is a name or ``None``.
+Signature = Mapping[str, tuple[str, tuple[int | str | None, ...]]]
 
 #: Values of the parameter ``engine``. ``auto`` takes CUDA where a GPU and its provider are present.
 KINDS = ("auto", "cpu", "cuda", "tensorrt")
@@ -52,6 +54,14 @@ class Engine(Protocol):
     @property
     def device(self) -> str:
         """Where it runs and through what, for logs and diagnostics, e.g. ``cpu (onnxruntime 1.32.0)``."""
+
+    @property
+    def inputs(self) -> Signature:
+        """What the graph takes; checked against the manifest when a bundle is loaded."""
+
+    @property
+    def outputs(self) -> Signature:
+        """What the graph gives."""
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Run the graph once.

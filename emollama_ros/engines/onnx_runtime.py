@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emollama_ros.engines.base import Arrays, EngineOptions, cuda_available
+from emollama_ros.engines.base import Arrays, EngineOptions, Signature, cuda_available
 from emollama_ros.errors import EngineError
 
 _PROVIDER = {
@@ -99,9 +99,14 @@ class OnnxRuntimeEngine:
         return self._device
 
     @property
-    def inputs(self) -> dict[str, list[int | str | None]]:
-        """Declared shape of each input; a string or ``None`` is a free dimension."""
-        return {item.name: list(item.shape) for item in self._session.get_inputs()}
+    def inputs(self) -> Signature:
+        """See ``Engine.inputs``."""
+        return _signature(self._session.get_inputs())
+
+    @property
+    def outputs(self) -> Signature:
+        """See ``Engine.outputs``."""
+        return _signature(self._session.get_outputs())
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[np.float32]]:
         """Run the graph once; see ``Engine.run``."""
@@ -110,3 +115,15 @@ class OnnxRuntimeEngine:
         except Exception as error:  # as above
             raise EngineError(f"inference failed: {error}") from error
         return dict(zip(self._outputs, values, strict=True))
+
+
+#: ONNX Runtime's names of element types that NumPy calls otherwise.
+_DTYPES = {"float": "float32", "double": "float64"}
+
+
+def _signature(values: Any) -> Signature:
+    """Element type and shape of each input or output."""
+    kinds = {item.name: item.type.removeprefix("tensor(").removesuffix(")") for item in values}
+    return {
+        item.name: (_DTYPES.get(kinds[item.name], kinds[item.name]), tuple(item.shape)) for item in values
+    }
