@@ -23,6 +23,8 @@ Floats = NDArray[np.float32]
 
 #: Positions kept by default: static prompt, evidence, transcript and text of one reasoning.
 CAPACITY = 512
+#: File of a head that is not tied to the embeddings.
+HEAD = "head.onnx.data"
 
 
 class LanguageModel(Protocol):
@@ -41,32 +43,60 @@ class LanguageModel(Protocol):
         """Go back to a mark."""
 
 
+class TokenTable(Protocol):
+    """One row of numbers a token: its embedding, or its row of the head."""
+
+    def __call__(self, tokens: Sequence[int]) -> Floats:
+        """Return the rows (n, hidden) of tokens."""
+
+    @property
+    def hidden(self) -> int:
+        """Width of a row."""
+
+
+def open_table(folder: Path, layout: Layout, name: str) -> TokenTable:
+    """Map a table of tokens from disk, in the form its file has: 8-bit codes with scales, or plain numbers."""
+    arrays = [
+        np.memmap(folder / name, dtype=t.dtype, mode="r", offset=t.offset, shape=t.shape)
+        for t in layout.file(name).tensors
+    ]
+    return EmbeddingTable(*arrays) if len(arrays) == 2 else PlainTable(*arrays)
+
+
+class PlainTable:
+    """Rows in float32 or float16."""
+
+    def __init__(self, rows: NDArray[np.floating[Any]]) -> None:
+        """Wrap rows (vocab, hidden)."""
+        self._rows = rows
+
+    def __call__(self, tokens: Sequence[int]) -> Floats:
+        """See `TokenTable`."""
+        return self._rows[np.asarray(tokens, dtype=np.intp)].astype(np.float32)
+
+    @property
+    def hidden(self) -> int:
+        """See `TokenTable`."""
+        return int(self._rows.shape[1])
+
+
 class EmbeddingTable:
-    """Token embeddings, 8-bit codes with a scale for each 32, mapped from disk rather than read."""
+    """Rows as 8-bit codes with a scale for each 32 (docs/language.md)."""
 
     def __init__(self, codes: NDArray[np.uint8], scale: Floats) -> None:
         """Wrap codes (vocab, blocks, 32) and scale (vocab, blocks)."""
         self._codes = codes
         self._scale = scale
 
-    @staticmethod
-    def open(path: Path, layout: Layout) -> EmbeddingTable:
-        """Map ``embed_tokens.bin``, whose size has been checked."""
-        codes, scale = (
-            np.memmap(path, dtype=t.dtype, mode="r", offset=t.offset, shape=t.shape)
-            for t in layout.file(EMBEDDINGS).tensors
-        )
-        return EmbeddingTable(codes, scale)
-
     def __call__(self, tokens: Sequence[int]) -> Floats:
-        """Return the embeddings (n, hidden) of tokens."""
+        """See `TokenTable`."""
         rows = np.asarray(tokens, dtype=np.intp)
         values = (self._codes[rows].astype(np.float32) - 128) * self._scale[rows][..., None]
         return values.reshape(len(rows), self.hidden)
 
     @property
     def hidden(self) -> int:
-        """Width of an embedding."""
+        """See `TokenTable`."""
         return int(self._codes.shape[1]) * BLOCK
 
 
@@ -74,12 +104,28 @@ class Decoder:
     """A LLaMA in ONNX Runtime on the CPU. Not thread-safe: one thread, or a lock."""
 
     def __init__(
-        self, graph: Path, embed: EmbeddingTable, shape: Mapping[str, Any], threads: int, capacity: int
+        self,
+        graph: Path,
+        embed: TokenTable,
+        shape: Mapping[str, Any],
+        threads: int,
+        capacity: int,
+        head: TokenTable | None = None,
     ) -> None:
-        """Load the graph; use ``Decoder.load`` for a bundle."""
+        """Load the graph; use ``Decoder.load`` for a bundle.
+
+        Args:
+            graph: ``decoder.onnx``; ``head.onnx`` lies beside it.
+            embed: Embeddings of the tokens.
+            shape: Sizes: layers, kv_heads, head_dim, positions.
+            threads: CPU threads.
+            capacity: Positions of the caches.
+            head: Rows of the head; ``None`` where they are the embeddings.
+        """
         ort = import_onnxruntime()
         self._ort = ort
         self.embed = embed
+        self._head_rows = head or embed
         self.capacity = min(capacity, int(shape["positions"]))
         self._folder = graph.parent
         self._threads = threads
@@ -109,8 +155,10 @@ class Decoder:
         """
         layout = read_layout(folder / LAYOUT)
         require_assembled(folder, layout)
-        embed = EmbeddingTable.open(folder / EMBEDDINGS, layout)
-        return Decoder(folder / "decoder.onnx", embed, layout.shape, threads, capacity)
+        embed = open_table(folder, layout, EMBEDDINGS)
+        is_tied = all(entry.name != HEAD for entry in layout.files)
+        head = None if is_tied else open_table(folder, layout, HEAD)
+        return Decoder(folder / "decoder.onnx", embed, layout.shape, threads, capacity, head)
 
     def prefill(self, embeds: Floats) -> Floats:
         """Append embeddings, soft tokens included.
@@ -149,7 +197,7 @@ class Decoder:
 
     def scores(self, tokens: Sequence[int]) -> Floats:
         """Return the logits (n,) of some tokens at the last position, without those of all others."""
-        return self.embed(tokens) @ self._last_hidden()
+        return self._head_rows(tokens) @ self._last_hidden()
 
     def logits(self) -> Floats:
         """Return the logits (vocab,) of every token at the last position."""

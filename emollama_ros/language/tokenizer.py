@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,18 @@ class Tokenizer:
         """Return the tokens of ordinary text; what looks like a control token is split into characters."""
         return tuple(self._backend.encode(text, add_special_tokens=False).ids)
 
+    def encode_prompt(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a prompt, in which control words are control tokens.
+
+        Only for text that we wrote; what others said must have gone through ``templates.as_data``. One thread
+        at a time.
+        """
+        self._backend.encode_special_tokens = False
+        try:
+            return self._encode(text)
+        finally:
+            self._backend.encode_special_tokens = True
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens; control tokens are left out."""
         return str(self._backend.decode(list(tokens), skip_special_tokens=True))
@@ -55,6 +67,12 @@ class Tokenizer:
         if found is None:
             raise BundleError(f"tokenizer: no token {content!r}; this prompt does not fit the model")
         return int(found)
+
+    @property
+    def controls(self) -> Mapping[str, int]:
+        """Ids of all control tokens, by content."""
+        added = self._backend.get_added_tokens_decoder()
+        return {token.content: int(i) for i, token in added.items() if token.special}
 
 
 def tokenizer_json(gguf_path: Path) -> bytes:
