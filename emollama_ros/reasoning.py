@@ -8,14 +8,15 @@ in the prompt: whatever it says, the grammar stays the same.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emollama_ros.bundle import Bundle
 from emollama_ros.errors import ConfigError, EmollamaError
 from emollama_ros.estimate import Cue, EmotionEstimate, Modality, Reasoning
+from emollama_ros.free_reasoning import FreeReasoner
 from emollama_ros.language import phrases
 from emollama_ros.language.assemble import TOKENIZER
 from emollama_ros.language.decoder import Decoder, LanguageModel
@@ -23,6 +24,10 @@ from emollama_ros.language.grammar import GrammarWriter, TextTokens, sampler
 from emollama_ros.language.phrases import Claim
 from emollama_ros.language.sentences import Evidence, Sentences
 from emollama_ros.language.tokenizer import Tokenizer
+from emollama_ros.telling import Telling
+
+if TYPE_CHECKING:
+    from emollama_ros.pipeline import Explainer
 
 #: Most tokens of a transcript that are shown to the model; of a longer one, the end.
 TRANSCRIPT_TOKENS = 40
@@ -132,25 +137,8 @@ class Reasoner:
         Returns:
             The final value, the same as in the last call of ``on_text``.
         """
-        begin = time.perf_counter()
-        sequence, self._count = self._count, self._count + 1
-
-        def elapsed_ms() -> float:
-            return (time.perf_counter() - begin) * 1e3
-
-        def reasoning(text: str, tokens: int, final: bool = False) -> Reasoning:
-            return Reasoning(
-                sequence=sequence,
-                estimate_sequence=estimate.sequence,
-                start_ns=estimate.start_ns,
-                end_ns=estimate.end_ns,
-                label=estimate.label,
-                text=text,
-                final=final,
-                tokens=tokens,
-                elapsed_ms=elapsed_ms(),
-            )
-
+        telling = Telling(self._count, estimate)
+        self._count += 1
         self._model.restore(self._mark)
         evidence = Evidence.of(estimate)
         writer = GrammarWriter(
@@ -158,12 +146,12 @@ class Reasoner:
             self._model,
             self._tokenizer,
             max_tokens=self._options.max_tokens,
-            on_text=lambda text, tokens: on_text(reasoning(text, tokens)),
-            should_stop=lambda: should_stop() or elapsed_ms() > self._options.deadline_ms,
+            on_text=lambda text, tokens: on_text(telling.so_far(text, tokens)),
+            should_stop=lambda: should_stop() or telling.elapsed_ms > self._options.deadline_ms,
             pick=sampler(self._options.temperature, estimate.sequence),
         )
         written = writer.write(self._prompt(evidence, estimate, transcript))
-        final = reasoning(written.text, written.tokens, final=True)
+        final = telling.so_far(written.text, written.tokens, final=True)
         on_text(final)
         return final
 
@@ -195,12 +183,17 @@ class Reasoner:
         return [self._begin, *encode(f"{role}\n"), *encode(text), self._end, *encode("\n")]
 
 
-def load_reasoner(bundle: Bundle, threads: int) -> tuple[Reasoner | None, tuple[str, ...]]:
-    """Load the language model of a bundle, or say in words why there will be labels only."""
+def load_reasoner(bundle: Bundle, threads: int) -> tuple[Explainer | None, tuple[str, ...]]:
+    """Load the language model of a bundle, or say in words why there will be labels only.
+
+    With soft tokens it writes freely (``free_reasoning``), without them under the grammar.
+    """
     if not bundle.has_language:
         missing = "no reasoning: the bundle's language model is not assembled; run `emollama bundle assemble`"
         return None, (missing,)
     try:
+        if bundle.manifest.soft_tokens:
+            return FreeReasoner.load(bundle, threads), ()
         return Reasoner.load(bundle.path, threads=threads), ()
     except EmollamaError as error:
         return None, (f"no reasoning: {error}",)

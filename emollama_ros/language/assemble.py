@@ -92,7 +92,8 @@ def read_layout(path: Path) -> Layout:
                 "update emollama_ros or take a bundle made for it"
             )
         files = tuple(_parse_file(name, entry) for name, entry in raw["files"].items())
-        source = raw["source"]
+        # What is written from trained weights comes whole, and has no source to be assembled from.
+        source = raw.get("source", {"gguf_sha256": "", "wheel_sha256": "", "member": ""})
         return Layout(source["gguf_sha256"], source["wheel_sha256"], source["member"], raw["shape"], files)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(

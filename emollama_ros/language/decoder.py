@@ -55,7 +55,7 @@ class TokenTable(Protocol):
 
 
 def open_table(folder: Path, layout: Layout, name: str) -> TokenTable:
-    """Map a table of tokens from disk, in the form its file has: 8-bit codes with scales, or plain numbers."""
+    """Map a table of tokens from disk, in the form its file has: codes with scales, or plain numbers."""
     arrays = [
         np.memmap(folder / name, dtype=t.dtype, mode="r", offset=t.offset, shape=t.shape)
         for t in layout.file(name).tensors

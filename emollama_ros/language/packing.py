@@ -110,13 +110,18 @@ def _half(blocks: NDArray[np.uint8], at: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(blocks[..., at : at + 2]).view("<f2")[..., 0].astype(np.float32)
 
 
-def pack(tensor: Packed, source: WeightSource) -> Array:
-    """Make the stored array.
+def pack(
+    tensor: Packed,
+    source: WeightSource,
+    packings: Mapping[str, Callable[[WeightSource, Sequence[str], Mapping[str, float]], Array]] | None = None,
+) -> Array:
+    """Make the stored array; ``packings`` instead of ``PACKINGS`` for formats that only an export writes.
 
     Raises:
         BundleError: The result has another type or shape than ``tensor`` says.
     """
-    array = np.ascontiguousarray(PACKINGS[tensor.packing](source, tensor.sources, tensor.options))
+    make = (packings or PACKINGS)[tensor.packing]
+    array = np.ascontiguousarray(make(source, tensor.sources, tensor.options))
     if array.dtype.name != tensor.dtype or array.shape != tensor.shape:
         raise BundleError(
             f"{tensor.name}: packed as {array.dtype} {array.shape}, expected {tensor.dtype} {tensor.shape}"
@@ -130,6 +135,33 @@ def _floats(source: WeightSource, names: Sequence[str], _: Mapping[str, float]) 
 
 def _floats_in_out(source: WeightSource, names: Sequence[str], _: Mapping[str, float]) -> Array:
     return _floats(source, names, _).T
+
+
+def _halves(source: WeightSource, names: Sequence[str], _: Mapping[str, float]) -> Array:
+    return _floats(source, names, _).astype(np.float16)
+
+
+def _halves_in_out(source: WeightSource, names: Sequence[str], _: Mapping[str, float]) -> Array:
+    return _halves(source, names, _).T
+
+
+def _int4_blocks(source: WeightSource, names: Sequence[str]) -> tuple[Array, Array]:
+    """Codes 0..15 around 8, and scales; the weight that is furthest from zero is exact (as GGUF's Q4_0)."""
+    weights = _floats(source, names, {})
+    blocks = weights.reshape(len(weights), -1, BLOCK)
+    furthest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)[..., 0]
+    scale = furthest / np.float32(-8)
+    scale[scale == 0] = 1
+    return np.clip(np.rint(blocks / scale[..., None]) + 8, 0, 15).astype(np.uint8), scale
+
+
+def _int4_codes(source: WeightSource, names: Sequence[str], _: Mapping[str, float]) -> Array:
+    codes = _int4_blocks(source, names)[0]
+    return codes[..., 0::2] | (codes[..., 1::2] << 4)
+
+
+def _int4_scale(source: WeightSource, names: Sequence[str], _: Mapping[str, float]) -> Array:
+    return _int4_blocks(source, names)[1]
 
 
 def _int8_blocks(source: WeightSource, names: Sequence[str]) -> tuple[Array, Array]:
@@ -209,6 +241,10 @@ def _rope_sin(_source: WeightSource, _names: Sequence[str], options: Mapping[str
 PACKINGS: Mapping[str, Callable[[WeightSource, Sequence[str], Mapping[str, float]], Array]] = {
     "float32": _floats,
     "float32_in_out": _floats_in_out,
+    "float16": _halves,
+    "float16_in_out": _halves_in_out,
+    "int4.codes": _int4_codes,
+    "int4.scale": _int4_scale,
     "int8.codes": _int8_codes,
     "int8.scale": _int8_scale,
     "q4_1.codes": _q4_1_codes,

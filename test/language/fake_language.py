@@ -25,6 +25,10 @@ class FakeTokenizer:
     def control(self, content: str) -> int:
         return self._id(content)
 
+    def whole(self, piece: str) -> int:
+        """The token of a piece that ``encode`` would split."""
+        return self._id(piece)
+
     def _id(self, piece: str) -> int:
         if piece not in self._ids:
             self._ids[piece] = len(self._pieces)
@@ -48,6 +52,39 @@ class FakeModel:
     def scores(self, tokens: Sequence[int]) -> np.ndarray:
         before = zlib.crc32(repr((self.seed, self.tokens)).encode())
         return np.array([zlib.crc32(f"{before} {t}".encode()) / 2**28 for t in tokens], np.float32)
+
+    def snapshot(self) -> int:
+        return len(self.tokens)
+
+    def restore(self, mark: int) -> None:
+        assert 0 <= mark <= len(self.tokens)
+        del self.tokens[mark:]
+
+
+class ScriptedModel:
+    """A causal model whose next token is what ``script`` ranks first, given all tokens so far.
+
+    Embeddings carry the token itself; soft tokens are embeddings below zero.
+    """
+
+    def __init__(self, tokenizer: FakeTokenizer, script, vocab: int = 400) -> None:
+        self._tokenizer, self._script, self._vocab = tokenizer, script, vocab
+        self.tokens: list[int] = []
+        self.passes: list[int] = []
+
+    def embed(self, tokens: Sequence[int]) -> np.ndarray:
+        return np.array(tokens, np.float32)[:, None]
+
+    def prefill(self, embeds: np.ndarray) -> None:
+        assert len(embeds), "a pass needs at least one position"
+        self.tokens += [int(t) for t in embeds[:, 0]]
+        self.passes.append(len(embeds))
+
+    def logits(self) -> np.ndarray:
+        scores = np.zeros(self._vocab, np.float32)
+        for rank, piece in enumerate(self._script(self.tokens)):
+            scores[self._tokenizer.whole(piece)] = 100 - rank
+        return scores
 
     def snapshot(self) -> int:
         return len(self.tokens)

@@ -1,0 +1,254 @@
+"""Estimate and soft tokens to free text: the slow path of bundles whose language model learnt to explain.
+
+The prompt is the one of training (``language.templates``), with the soft tokens of the window in it. What the
+text says about the label is not left to the model: a sentence with the published label is put into its mouth,
+and it may not name another label of the set (``language.generation``). What it says about the reasons is
+free. Transcript and question are data: what looks like a part of the prompt is taken out of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from emollama_ros.bundle import Bundle
+from emollama_ros.errors import BundleError
+from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
+from emollama_ros.labels import UNKNOWN
+from emollama_ros.language import phrases
+from emollama_ros.language.assemble import TOKENIZER
+from emollama_ros.language.decoder import CAPACITY, Decoder
+from emollama_ros.language.feelings import other_feelings
+from emollama_ros.language.generation import Bounds, CausalModel, Floats, Generated, Sampling, TextWriter
+from emollama_ros.language.templates import PLACEHOLDER, TRANSCRIPT_LIMIT, Template, as_data
+from emollama_ros.language.tokenizer import Tokenizer
+from emollama_ros.manifest import Prompt
+from emollama_ros.telling import Telling
+
+#: ``reason``: why, in words. ``think``: reasons first, in the tags of training, then the label.
+Task = Literal["reason", "think"]
+
+#: Longest question of a user, characters.
+QUESTION_LIMIT = 300
+_THINK, _ENDS_THINKING = "<think>", ("</think>", "<answer>")
+
+
+class PromptTokens(Protocol):
+    """What is needed of a tokenizer; ``Tokenizer`` is one."""
+
+    def encode(self, text: str) -> Sequence[int]:
+        """Return the tokens of ordinary text."""
+
+    def encode_prompt(self, text: str) -> Sequence[int]:
+        """Return the tokens of a prompt, control tokens included."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens."""
+
+
+@dataclass(frozen=True)
+class PromptMaker:
+    """From words to the tokens on both sides of the soft tokens.
+
+    Attributes:
+        prompt: As the bundle's manifest has it.
+        tokenizer: Of the language model.
+    """
+
+    prompt: Prompt
+    tokenizer: PromptTokens
+
+    @property
+    def template(self) -> Template:
+        """The template of training."""
+        p = self.prompt
+        return Template(p.template, p.begin, p.end, p.stop[0], p.quotes)
+
+    def before(self) -> list[int]:
+        """Tokens that precede the soft tokens: always the same."""
+        before, _, _ = self.template.prompt("", "").partition(PLACEHOLDER)
+        return [*self.prompt.start, *self.tokenizer.encode_prompt(before)]
+
+    def after(self, tag: str, instruction: str, transcript: str = "") -> list[int]:
+        """Tokens that follow the soft tokens.
+
+        Args:
+            tag: As printed between brackets.
+            instruction: What is asked; trusted, or passed through `as_data`.
+            transcript: What was said; data.
+        """
+        _, _, after = self.template.prompt(tag, instruction, transcript).partition(PLACEHOLDER)
+        return list(self.tokenizer.encode_prompt(after))
+
+
+class FreeReasoner:
+    """Writes reasonings in free words. Used by one thread at a time; a ``pipeline.Explainer``."""
+
+    def __init__(
+        self,
+        model: CausalModel,
+        tokenizer: PromptTokens,
+        prompt: Prompt,
+        *,
+        task: Task = "reason",
+        stop_tokens: Sequence[int] = (),
+        capacity: int = CAPACITY,
+    ) -> None:
+        """Compute the part of the prompt that is always the same.
+
+        Args:
+            model: At its start.
+            tokenizer: Of the model.
+            prompt: As the bundle's manifest has it.
+            task: What is asked.
+            stop_tokens: Tokens that end an answer.
+            capacity: Positions of the model's caches.
+
+        Raises:
+            BundleError: The prompt has no question for this task.
+        """
+        if task not in prompt.questions:
+            raise BundleError(f"the bundle's prompt has no question for {task!r}; export it with one")
+        self._model, self._tokenizer, self._prompt, self._task = model, tokenizer, prompt, task
+        self._stop_tokens, self._capacity = frozenset(stop_tokens), capacity
+        self._maker = PromptMaker(prompt, tokenizer)
+        self._model.prefill(self._model.embed(self._maker.before()))
+        self._mark = self._model.snapshot()
+        self._count = 0
+
+    @staticmethod
+    def load(bundle: Bundle, threads: int = 1, task: Task = "reason") -> FreeReasoner:
+        """Load the language model of a bundle with soft tokens.
+
+        Raises:
+            BundleError: The bundle has no prompt, its language model was not assembled, or a file is damaged.
+            EngineError: onnxruntime is missing or cannot run it.
+        """
+        prompt = bundle.manifest.prompt
+        if prompt is None:
+            raise BundleError(f"{bundle.path}: its manifest has no prompt, so there is nothing to ask")
+        tokenizer = Tokenizer.load(bundle.path / TOKENIZER)
+        needed = prompt.longest + bundle.manifest.soft_tokens + prompt.generation.max_tokens
+        decoder = Decoder.load(bundle.path, threads, capacity=max(CAPACITY, needed))
+        return FreeReasoner(
+            decoder,
+            tokenizer,
+            prompt,
+            task=task,
+            stop_tokens=tuple(tokenizer.controls.values()),
+            capacity=decoder.capacity,
+        )
+
+    def explain(
+        self,
+        estimate: EmotionEstimate,
+        transcript: str = "",
+        *,
+        question: str = "",
+        on_text: Callable[[Reasoning], None] = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Reasoning:
+        """Say why, in a few sentences.
+
+        Args:
+            estimate: What is published, with its soft tokens.
+            transcript: What was said in the window; data.
+            question: Asked instead of the bundle's own question; data.
+            on_text: Called with the text so far at word boundaries; the last call has ``final`` set.
+            should_stop: Asked before every pass of the model; once true, or past the deadline, the text ends
+                with what is written by then.
+
+        Returns:
+            The final value, the same as in the last call of ``on_text``.
+
+        Raises:
+            EngineError: The soft tokens do not fit the model.
+        """
+        telling = Telling(self._count, estimate)
+        self._count += 1
+        given = opening(estimate, self._task)
+
+        def show(text: str, tokens: int) -> None:
+            if shown := text.removeprefix(_THINK):
+                on_text(telling.so_far(shown, tokens))
+
+        written = self._write(estimate, transcript, question, given, show, should_stop)
+        text = conclude(written, estimate, self._task)
+        final = telling.so_far(text, len(written.tokens), final=True)
+        on_text(final)
+        return final
+
+    def _write(
+        self,
+        estimate: EmotionEstimate,
+        transcript: str,
+        question: str,
+        given: str,
+        on_text: Callable[[str, int], None],
+        should_stop: Callable[[], bool],
+    ) -> Generated:
+        self._model.restore(self._mark)
+        opened = self._tokenizer.encode_prompt(given)
+        said = transcript if Modality.TEXT in estimate.modalities else ""
+        embeds = self._embeds(estimate, question, said, len(opened))
+        writer = TextWriter(
+            self._model,
+            self._tokenizer,
+            self._sampling(estimate.sequence),
+            self._bounds(estimate, room=self._capacity - self._mark - len(embeds)),
+            on_text=on_text,
+            should_stop=should_stop,
+        )
+        return writer.write(embeds, opened)
+
+    def _embeds(self, estimate: EmotionEstimate, question: str, said: str, opened: int) -> Floats:
+        """Soft tokens and what follows them; where it is too long, less of what was said."""
+        soft = estimate.soft_tokens
+        count = 0 if soft is None else len(soft)
+        asked = as_data(question, QUESTION_LIMIT) or self._prompt.questions[self._task]
+        room = self._capacity - self._mark - count - opened - self._prompt.generation.max_tokens
+        limit = TRANSCRIPT_LIMIT
+        tokens = self._maker.after(self._task, asked, said)
+        while len(tokens) > room and limit > 1:
+            limit //= 2
+            tokens = self._maker.after(self._task, asked, as_data(said, limit))
+        words = self._model.embed(tokens)
+        return words if soft is None else np.concatenate([soft.astype(np.float32), words])
+
+    def _sampling(self, seed: int) -> Sampling:
+        g = self._prompt.generation
+        return Sampling(g.temperature, g.top_p, g.repetition_penalty, seed)
+
+    def _bounds(self, estimate: EmotionEstimate, room: int) -> Bounds:
+        g = self._prompt.generation
+        return Bounds(
+            max_tokens=max(1, min(g.max_tokens, room)),
+            deadline_ms=g.deadline_ms,
+            stop_tokens=self._stop_tokens,
+            stop_texts=(*self._prompt.stop, *_ENDS_THINKING, "\n"),
+            forbidden=other_feelings(estimate.label, estimate.labels),
+        )
+
+
+def opening(estimate: EmotionEstimate, task: Task) -> str:
+    """Return the words that a text begins with: for ``reason``, the sentence that carries the label."""
+    return _THINK if task == "think" else verdict(estimate)
+
+
+def verdict(estimate: EmotionEstimate) -> str:
+    """Return the sentence that says the published label with its degree of certainty."""
+    if estimate.label == UNKNOWN:
+        return f"{phrases.UNKNOWN_OPENINGS[0]}."
+    forms = phrases.OPENINGS[phrases.certainty(estimate.confidence)]
+    return f"{forms[0].format(phrases.adjective(estimate.label))}."
+
+
+def conclude(written: Generated, estimate: EmotionEstimate, task: Task) -> str:
+    """Return the text as it is published: after reasons that came first, the sentence with the label."""
+    if task == "reason":
+        return written.text
+    reasons = written.text.removeprefix(_THINK).strip()
+    return f"{reasons} {verdict(estimate)}".strip()
