@@ -257,7 +257,7 @@ class TextWriter:
         return draw(scores, self._sampling, self._random)
 
     def _wrong(self, finished: str) -> int | None:
-        """Where a forbidden word begins that was not given, or the rest that would make a shown word longer."""
+        """Where a forbidden word begins that was not given, or what would make a shown word longer."""
         if joins(self._said, self._draft.text):
             return len(self._said)
         if self._bounds.forbidden is None:
