@@ -24,6 +24,7 @@ from emollama_ros.language.grammar import GrammarWriter, TextTokens, sampler
 from emollama_ros.language.phrases import Claim
 from emollama_ros.language.sentences import Evidence, Sentences
 from emollama_ros.language.tokenizer import Tokenizer
+from emollama_ros.remote_reasoning import RemoteReasoner
 from emollama_ros.telling import Telling
 
 if TYPE_CHECKING:
@@ -183,15 +184,24 @@ class Reasoner:
         return [self._begin, *encode(f"{role}\n"), *encode(text), self._end, *encode("\n")]
 
 
-def load_reasoner(bundle: Bundle, threads: int) -> tuple[Explainer | None, tuple[str, ...]]:
-    """Load the language model of a bundle, or say in words why there will be labels only.
+def load_reasoner(
+    bundle: Bundle, threads: int, url: str = "", timeout_s: float = 5.0
+) -> tuple[Explainer | None, tuple[str, ...]]:
+    """Load what writes reasonings, or say in words why there will be labels only.
 
-    With soft tokens it writes freely (``free_reasoning``), without them under the grammar.
+    Args:
+        bundle: With soft tokens its language model writes freely (``free_reasoning``), without them under the
+            grammar.
+        threads: CPU threads of the language model.
+        url: Of a vLLM server that writes instead (``remote_reasoning``); empty for none.
+        timeout_s: Longest time of an answer of the server, seconds.
     """
-    if not bundle.has_language:
-        missing = "no reasoning: the bundle's language model is not assembled; run `emollama bundle assemble`"
-        return None, (missing,)
+    missing = "the bundle's language model is not assembled; run `emollama bundle assemble`"
     try:
+        if url:
+            return RemoteReasoner.load(bundle, url, timeout_s), ()
+        if not bundle.has_language:
+            return None, (f"no reasoning: {missing}",)
         if bundle.manifest.soft_tokens:
             return FreeReasoner.load(bundle, threads), ()
         return Reasoner.load(bundle.path, threads=threads), ()

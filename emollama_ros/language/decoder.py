@@ -245,7 +245,7 @@ class Decoder:
 
     def _bind_caches(self, shape: Mapping[str, Any]) -> None:
         layers, size = int(shape["layers"]), (int(shape["kv_heads"]), self.capacity, int(shape["head_dim"]))
-        # One allocation: of arrays this large, NumPy asks for huge pages, which are read a few per cent faster.
+        # One allocation: of arrays this large, NumPy asks for huge pages, which are read a bit faster.
         self._caches = np.zeros((2 * layers, 1, *size), np.float32)
         for index, array in enumerate(self._caches):
             name = f"{index // 2}.{('key', 'value')[index % 2]}"

@@ -89,7 +89,11 @@ def load_model(parameters: PerceptionParameters) -> Model:
     perception = Perception(bundle, options)
     perception.warm_up()
     # One thread: the language model shares the cores with the labels, which must not wait for it.
-    reasoner, notices = load_reasoner(bundle, threads=1) if parameters.reasoning else (None, ())
+    reasoner, notices = (
+        load_reasoner(bundle, 1, parameters.reasoning_url, parameters.reasoning_timeout_s)
+        if parameters.reasoning
+        else (None, ())
+    )
     config = PipelineConfig(
         window_s=parameters.window_s,
         hop_s=parameters.hop_s,

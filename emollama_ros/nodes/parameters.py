@@ -59,6 +59,12 @@ class PerceptionParameters:
     )
     timeout_s: float = option(2.0, "silence after which the state is STALE, seconds", 0.5, 60.0)
     reasoning: bool = option(True, "explain the states in words on emotion/reasoning")
+    reasoning_url: str = option(
+        "", "vLLM server that writes the reasonings, for example http://gpu.local:8000; empty = this machine"
+    )
+    reasoning_timeout_s: float = option(
+        5.0, "longest time to wait for an answer of reasoning_url, seconds", 0.5, 60.0
+    )
     image_transport: str = option(
         "raw",
         "raw = sensor_msgs/Image; compressed = sensor_msgs/CompressedImage on camera/image_raw/compressed",

@@ -174,7 +174,7 @@ class TestLoading:
         from emollama_ros import bundle, perception, reasoning
 
         preprocessing = SimpleNamespace(frame_size=64, frame_hz=2.0)
-        manifest = SimpleNamespace(name="tiny", version="1.2", preprocessing=preprocessing)
+        manifest = SimpleNamespace(name="tiny", version="1.2", preprocessing=preprocessing, soft_tokens=0)
         found = SimpleNamespace(manifest=manifest, path=tmp_path, sha256="abc", has_language=True)
         perceiver = SimpleNamespace(device="cpu (test)", warmed=0)
         perceiver.warm_up = lambda: setattr(perceiver, "warmed", 1)
