@@ -56,8 +56,9 @@ class TokenTable(Protocol):
 
 def open_table(folder: Path, layout: Layout, name: str) -> TokenTable:
     """Map a table of tokens from disk, in the form its file has: codes with scales, or plain numbers."""
+    # A plain view of each map: indexing the subclass itself takes several times as long.
     arrays = [
-        np.memmap(folder / name, dtype=t.dtype, mode="r", offset=t.offset, shape=t.shape)
+        np.asarray(np.memmap(folder / name, dtype=t.dtype, mode="r", offset=t.offset, shape=t.shape))
         for t in layout.file(name).tensors
     ]
     return EmbeddingTable(*arrays) if len(arrays) == 2 else PlainTable(*arrays)
@@ -100,6 +101,22 @@ class EmbeddingTable:
         return int(self._codes.shape[1]) * BLOCK
 
 
+class _Head:
+    """``head.onnx``, bound to the hidden state that the decoder writes."""
+
+    def __init__(self, ort: Any, session: Any, hidden: Floats) -> None:
+        self._session, self._binding = session, session.io_binding()
+        (output,) = session.get_outputs()
+        self._logits = np.zeros(tuple(output.shape), np.float32)
+        self._binding.bind_ortvalue_input("hidden", ort.OrtValue.ortvalue_from_numpy(hidden))
+        self._binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits))
+
+    def logits(self) -> Floats:
+        """Return (vocab,)."""
+        self._session.run_with_iobinding(self._binding)
+        return self._logits[0]
+
+
 class Decoder:
     """A LLaMA in ONNX Runtime on the CPU. Not thread-safe: one thread, or a lock."""
 
@@ -132,11 +149,15 @@ class Decoder:
         self._session = self._open(graph)
         self._binding = self._session.io_binding()
         self._bind_caches(shape)
-        self._used_before = self._bind("seqlens_k", np.zeros(1, np.int32))
-        self._used_after = self._bind("total_sequence_length", np.zeros((), np.int32))
-        self._output = ort.OrtValue.ortvalue_from_numpy(np.zeros((1, 1, embed.hidden), np.float32))
-        self._binding.bind_ortvalue_output("hidden", self._output)
-        self._head: Any = None
+        # Arrays and bound values share memory, so that a step only writes into arrays before it runs.
+        self._used_before, self._used_after = np.zeros(1, np.int32), np.zeros((), np.int32)
+        self._bind("seqlens_k", self._used_before)
+        self._bind("total_sequence_length", self._used_after)
+        self._one = np.zeros((1, 1, embed.hidden), np.float32)
+        self._one_value = ort.OrtValue.ortvalue_from_numpy(self._one)
+        self._output = np.zeros((1, 1, embed.hidden), np.float32)
+        self._binding.bind_ortvalue_output("hidden", ort.OrtValue.ortvalue_from_numpy(self._output))
+        self._head: _Head | None = None
         self._hidden: Floats | None = None
         self.position = 0
 
@@ -178,14 +199,21 @@ class Decoder:
                 f"decoder: {len(embeds)} more positions after {self.position}, room for 1 to "
                 f"{self.capacity - self.position}; shorten the prompt or raise the capacity"
             )
-        value = self._ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(embeds[None], dtype=np.float32))
-        self._binding.bind_ortvalue_input("inputs_embeds", value)
-        self._used_before.update_inplace(np.array([after - 1], np.int32))
-        self._used_after.update_inplace(np.array(after, np.int32))
+        self._bind_embeds(embeds)
+        self._used_before[0], self._used_after[()] = after - 1, after
         self._session.run_with_iobinding(self._binding)
         self.position = after
-        self._hidden = self._output.numpy()[0, 0]
+        self._hidden = self._output[0, 0]
         return self._hidden
+
+    def _bind_embeds(self, embeds: Floats) -> None:
+        if len(embeds) == 1:
+            self._one[0] = embeds
+            value = self._one_value
+        else:
+            whole = np.ascontiguousarray(embeds[None], dtype=np.float32)
+            value = self._ort.OrtValue.ortvalue_from_numpy(whole)
+        self._binding.bind_ortvalue_input("inputs_embeds", value)
 
     def extend(self, tokens: Sequence[int]) -> Floats:
         """Append tokens in one pass; see ``prefill``."""
@@ -200,11 +228,11 @@ class Decoder:
         return self._head_rows(tokens) @ self._last_hidden()
 
     def logits(self) -> Floats:
-        """Return the logits (vocab,) of every token at the last position."""
+        """Return the logits (vocab,) of every token at the last position; valid until the next call."""
         if self._head is None:
-            self._head = self._open(self._folder / "head.onnx")
-        (logits,) = self._head.run(None, {"hidden": self._last_hidden()[None]})
-        return np.asarray(logits[0])
+            self._head = _Head(self._ort, self._open(self._folder / "head.onnx"), self._output[0])
+        self._last_hidden()
+        return self._head.logits()
 
     def snapshot(self) -> int:
         """Return a mark of the current position, to go back to with ``restore``."""

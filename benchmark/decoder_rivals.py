@@ -1,0 +1,300 @@
+"""The decoder loop beside onnxruntime-genai and beside what the memory allows, in one run.
+
+    python -m benchmark.decoder_rivals --genai VENV/bin/python [--rounds 12] [--threads 2] [--quick]
+
+Both get the same weights at the same bits: SmolLM2-135M from its package, in blocks of 32 with one scale. The
+other side is built by onnxruntime-genai's own model builder. Each runs in a process of its own, a few runs in
+turn, so that what else the machine does hits both; between them the memory is read, by as many threads, which
+gives the floor of decoding: every weight and every cached value is read once a token. VENV needs
+onnxruntime-genai, and torch, transformers and onnx to build its model; without it that side is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import record
+from emollama_ros.bundle import Bundle
+from emollama_ros.language.assemble import DECODER_DATA, EMBEDDINGS
+from emollama_ros.language.decoder import Decoder
+
+#: Tokens of the prompt of both sides; positions between which the cost of a token is compared.
+PROMPT, NEAR, FAR = 290, 100, 1000
+#: Bytes of a cached position of SmolLM2-135M: 30 layers, keys and values, 3 heads of 64, float32.
+CACHED = 30 * 2 * 3 * 64 * 4
+_CAPACITY = 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured.
+
+    Attributes:
+        rounds: Times that every side has its turn.
+        prefills: Prefills a turn.
+        steps: Tokens a turn.
+        threads: CPU threads of each side, and of the reading of memory.
+    """
+
+    rounds: int = 12
+    prefills: int = 2
+    steps: int = 24
+    threads: int = 2
+
+
+QUICK = Plan(rounds=1, prefills=1, steps=4)
+#: Asks a side for the times, in ms, of so many runs of one kind of work after some tokens.
+Ask = Callable[[str, Sequence[int], int], list[float]]
+
+
+class Ours:
+    """The decoder loop, with the head and the choice of a token, as free generation runs it."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._decoder = Decoder.load(folder, threads, capacity=_CAPACITY)
+
+    def prefill(self, tokens: Sequence[int], runs: int) -> list[float]:
+        """From the tokens to the first one chosen."""
+        return [self._begin(tokens)[1] * 1e3 for _ in range(runs)]
+
+    def decode(self, tokens: Sequence[int], runs: int) -> list[float]:
+        """Each a token, greedily, after the tokens."""
+        token, _ = self._begin(tokens)
+        taken = []
+        for _ in range(runs):
+            begin = time.perf_counter()
+            self._decoder.step(token)
+            token = int(self._decoder.logits().argmax())
+            taken.append((time.perf_counter() - begin) * 1e3)
+        return taken
+
+    def _begin(self, tokens: Sequence[int]) -> tuple[int, float]:
+        self._decoder.restore(0)
+        begin = time.perf_counter()
+        self._decoder.extend(tokens)
+        token = int(self._decoder.logits().argmax())
+        return token, time.perf_counter() - begin
+
+
+def serve(folder: Path, threads: int) -> None:
+    """Answer requests on the standard input, as ``genai_worker`` does."""
+    side = Ours(folder, threads)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        print(json.dumps(getattr(side, asked["work"])(asked["tokens"], asked["runs"])), flush=True)
+
+
+@contextmanager
+def working(command: Sequence[str]) -> Iterator[Ask]:
+    """Start a side; ends it behind."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=record.ROOT
+    )
+    assert process.stdin and process.stdout
+
+    def ask(work: str, tokens: Sequence[int], runs: int) -> list[float]:
+        print(
+            json.dumps({"work": work, "tokens": list(tokens), "runs": runs}), file=process.stdin, flush=True
+        )
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{command[1:3]} ended with status {process.wait()}")
+        return json.loads(line)
+
+    try:
+        yield ask
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def compare(sides: Mapping[str, Ask], plan: Plan) -> dict[str, Any]:
+    """Let the sides work in turn, and read memory between them."""
+    tokens = [int(t) for t in np.random.default_rng(0).integers(20, 49_000, FAR)]
+    reader = Reader(plan.threads)
+    taken: dict[tuple[str, str], list[list[float]]] = {}
+    bandwidth = []
+    for turn in range(plan.rounds + 1):
+        for name, ask in sides.items():
+            found = {
+                "prefill": ask("prefill", tokens[:PROMPT], plan.prefills),
+                "decode": ask("decode", tokens[:PROMPT], plan.steps),
+                f"decode_at_{NEAR}": ask("decode", tokens[:NEAR], plan.steps),
+                f"decode_at_{FAR}": ask("decode", tokens[: FAR - plan.steps], plan.steps),
+            }
+            for work, times in found.items():
+                if turn:  # the first turn warms up
+                    taken.setdefault((name, work), []).append(times)
+        bandwidth.append(reader.bytes_s())
+    return {
+        "read_gb_s": record.summary([b / 1e9 for b in bandwidth]),
+        **{name: _side(taken, name) for name in sides},
+        **_ratios(taken, sides),
+    }
+
+
+def _side(taken: Mapping[tuple[str, str], list[list[float]]], name: str) -> dict[str, Any]:
+    times = {work: np.concatenate(turns) for (side, work), turns in taken.items() if side == name}
+    # Of each turn the ratio of its own medians: what disturbs a turn disturbs both.
+    near, far = (np.median(np.array(taken[name, f"decode_at_{at}"]), axis=1) for at in (NEAR, FAR))
+    return {
+        "prefill_ms": record.summary(times["prefill"]),
+        "prefill_tokens_s": record.significant(PROMPT / float(np.median(times["prefill"])) * 1e3),
+        "decode_ms": record.summary(times["decode"]),
+        "decode_tokens_s": record.significant(1e3 / float(np.median(times["decode"]))),
+        f"ms_at_{NEAR}": record.summary(times[f"decode_at_{NEAR}"]),
+        f"ms_at_{FAR}": record.summary(times[f"decode_at_{FAR}"]),
+        "growth": quartiles(far / near),
+    }
+
+
+def _ratios(taken: Mapping[tuple[str, str], list[list[float]]], sides: Mapping[str, Ask]) -> dict[str, Any]:
+    if len(sides) < 2:
+        return {}
+    ours, theirs = sides
+    return {
+        f"{work}_times_faster": quartiles(
+            np.median(np.array(taken[theirs, work]), axis=1) / np.median(np.array(taken[ours, work]), axis=1)
+        )
+        for work in ("prefill", "decode")
+    }
+
+
+def quartiles(values: np.ndarray[Any, Any]) -> dict[str, float]:
+    """Quartiles of ratios, and how many there are."""
+    found = zip(("p25", "p50", "p75"), np.percentile(values, [25, 50, 75]), strict=True)
+    return {"n": len(values)} | {name: record.significant(float(value), 3) for name, value in found}
+
+
+class Reader:
+    """Reads more memory than any cache holds, by some threads at once."""
+
+    def __init__(self, threads: int, size: int = 1 << 29) -> None:
+        self._parts = np.array_split(np.ones(size // 8, np.int64), threads)
+        self._size = size
+
+    def bytes_s(self) -> float:
+        """Bytes per second of one pass: the best of three."""
+        return self._size / min(self._once() for _ in range(3))
+
+    def _once(self) -> float:
+        begin = time.perf_counter()
+        workers = [threading.Thread(target=part.sum) for part in self._parts]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return time.perf_counter() - begin
+
+
+def floor(folder: Path, read_gb_s: float, position: int) -> dict[str, float]:
+    """Bytes that a token with its head has to read, and how many tokens a second that allows."""
+    weights = sum((folder / name).stat().st_size for name in (DECODER_DATA, EMBEDDINGS))
+    read = weights + position * CACHED
+    return {
+        "mb_a_token": record.significant(read / 1e6),
+        "tokens_s": record.significant(read_gb_s * 1e9 / read),
+    }
+
+
+def build_genai(python: Path, precision: str, out: Path) -> None:
+    """Have onnxruntime-genai's builder make its model of the same weights."""
+    from training.networks.language import smollm2
+
+    checkpoint = out / "checkpoint"
+    language = smollm2()
+    language.model.config.architectures = ["LlamaForCausalLM"]
+    language.model.save_pretrained(checkpoint)
+    tokenizer = Bundle.load().path / "tokenizer.json"
+    (checkpoint / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+    ends = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": "<|im_end|>",
+        "bos_token": "<|im_start|>",
+    }
+    (checkpoint / "tokenizer_config.json").write_text(json.dumps(ends))
+    command = [
+        str(python),
+        "-m",
+        "onnxruntime_genai.models.builder",
+        "-i",
+        str(checkpoint),
+        "-o",
+        str(out / "genai"),
+    ]
+    options = ["hf_token=false", "int4_block_size=32", "int4_accuracy_level=4"]
+    command += ["-p", precision, "-e", "cpu", "-c", str(out / "cache"), "--extra_options", *options]
+    subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
+
+
+def measure(genai: Path | None, plan: Plan) -> dict[str, Any]:
+    """Compare at 8 bits, the format of the default bundle."""
+    folder = Bundle.load().path
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        mine = [sys.executable, "-m", "benchmark.decoder_rivals", "--serve", str(folder), str(plan.threads)]
+        sides = {"ours": stack.enter_context(working(mine))}
+        if genai:
+            build_genai(genai, "int8", Path(scratch))
+            worker = str(record.ROOT / "benchmark" / "genai_worker.py")
+            theirs = [str(genai), worker, str(Path(scratch) / "genai"), str(plan.threads)]
+            sides["onnxruntime_genai"] = stack.enter_context(working(theirs))
+        found = compare(sides, plan)
+    least = floor(folder, found["read_gb_s"]["p50"], PROMPT)
+    share = found["ours"]["decode_tokens_s"] / least["tokens_s"]
+    found |= {"floor": least, "share_of_floor": record.significant(share, 3)}
+    if not genai:
+        found["skipped"] = "onnxruntime-genai: no --genai was given"
+    return found
+
+
+def genai_version(python: Path) -> str:
+    """Version of the other side."""
+    ask = "import importlib.metadata as m; print(m.version('onnxruntime-genai'))"
+    return subprocess.run([str(python), "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write a result file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmark.decoder_rivals", description=__doc__)
+    parser.add_argument("--genai", type=Path, help="Python of an environment with onnxruntime-genai")
+    parser.add_argument("--rounds", type=int, default=Plan.rounds)
+    parser.add_argument("--threads", type=int, default=Plan.threads)
+    parser.add_argument("--quick", action="store_true", help="little, to see that it runs")
+    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    parser.add_argument("--serve", nargs=2, metavar=("FOLDER", "THREADS"), help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.serve:
+        serve(Path(given.serve[0]), int(given.serve[1]))
+        return
+    plan = QUICK if given.quick else Plan(rounds=given.rounds, threads=given.threads)
+    found = record.document("decoder", asdict(plan) | {"seed": 0}, [], {})
+    found["results"] = measure(given.genai, plan)
+    found["machine"]["load_average_after"] = round(os.getloadavg()[0], 2)
+    if given.genai:
+        found["versions"]["onnxruntime-genai"] = genai_version(given.genai)
+    print(json.dumps(found["results"], indent=1))
+    print(f"written: {record.write(found, given.out)}")
+
+
+if __name__ == "__main__":
+    main()
