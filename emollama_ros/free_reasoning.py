@@ -172,11 +172,11 @@ class FreeReasoner:
         given = opening(estimate, self._task)
 
         def show(text: str, tokens: int) -> None:
-            if shown := text.removeprefix(_THINK):
+            if shown := text.removeprefix(_THINK).rstrip(":"):
                 on_text(telling.so_far(shown, tokens))
 
         written = self._write(estimate, transcript, question, given, show, should_stop)
-        text = conclude(written, estimate, self._task)
+        text = conclude(written.text, estimate, self._task)
         final = telling.so_far(text, len(written.tokens), final=True)
         on_text(final)
         return final
@@ -234,8 +234,12 @@ class FreeReasoner:
 
 
 def opening(estimate: EmotionEstimate, task: Task) -> str:
-    """Return the words that a text begins with: for ``reason``, the sentence that carries the label."""
-    return _THINK if task == "think" else verdict(estimate)
+    """Return the words that a text begins with: for ``reason``, those that carry the label."""
+    if task == "think":
+        return _THINK
+    said = verdict(estimate)
+    # A colon, as in the reasonings that are learnt from: what follows are the reasons for it.
+    return said if estimate.label == UNKNOWN else f"{said.removesuffix('.')}:"
 
 
 def verdict(estimate: EmotionEstimate) -> str:
@@ -246,9 +250,10 @@ def verdict(estimate: EmotionEstimate) -> str:
     return f"{forms[0].format(phrases.adjective(estimate.label))}."
 
 
-def conclude(written: Generated, estimate: EmotionEstimate, task: Task) -> str:
-    """Return the text as it is published: after reasons that came first, the sentence with the label."""
-    if task == "reason":
-        return written.text
-    reasons = written.text.removeprefix(_THINK).strip()
-    return f"{reasons} {verdict(estimate)}".strip()
+def conclude(text: str, estimate: EmotionEstimate, task: Task) -> str:
+    """Return a text as it is published: with the sentence that carries the label, whatever is missing."""
+    if task == "think":
+        reasons = text.removeprefix(_THINK).lstrip("… ")
+        return f"{reasons} {verdict(estimate)}".strip()
+    is_bare = text.rstrip("…:. ") == opening(estimate, task).rstrip(":. ")
+    return verdict(estimate) if is_bare else text

@@ -15,7 +15,7 @@ import numpy as np
 from emollama_ros.bundle import Bundle
 from emollama_ros.errors import BundleError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
-from emollama_ros.free_reasoning import QUESTION_LIMIT, PromptMaker, PromptTokens, verdict
+from emollama_ros.free_reasoning import QUESTION_LIMIT, PromptMaker, PromptTokens, Task, conclude, opening
 from emollama_ros.language.assemble import EMBEDDINGS, LAYOUT, TOKENIZER, read_layout
 from emollama_ros.language.decoder import TokenTable, open_table
 from emollama_ros.language.feelings import other_feelings
@@ -33,7 +33,7 @@ from emollama_ros.language.tokenizer import Tokenizer
 from emollama_ros.manifest import Prompt
 from emollama_ros.telling import Telling
 
-_TASK = "reason"
+_TASK: Task = "reason"
 
 
 class TextServer(Protocol):
@@ -106,10 +106,10 @@ class RemoteReasoner:
         """
         telling = Telling(self._count, estimate)
         self._count += 1
-        text = _Text(verdict(estimate), self._stops, other_feelings(estimate.label, estimate.labels))
+        text = _Text(opening(estimate, _TASK), self._stops, other_feelings(estimate.label, estimate.labels))
 
         def show() -> None:
-            on_text(telling.so_far(text.shown, text.pieces))
+            on_text(telling.so_far(text.shown.rstrip(":"), text.pieces))
 
         show()
         try:
@@ -120,7 +120,7 @@ class RemoteReasoner:
                 if grew:
                     show()
         finally:
-            final = telling.so_far(text.end(), text.pieces, final=True)
+            final = telling.so_far(conclude(text.end(), estimate, _TASK), text.pieces, final=True)
             on_text(final)
         return final
 
@@ -133,7 +133,7 @@ class RemoteReasoner:
     ) -> Iterator[str]:
         asked = as_data(question, QUESTION_LIMIT) or self._prompt.questions[_TASK]
         words = transcript if Modality.TEXT in estimate.modalities else ""
-        after = [*self._maker.after(_TASK, asked, words), *self._tokenizer.encode(verdict(estimate))]
+        after = [*self._maker.after(_TASK, asked, words), *self._tokenizer.encode(opening(estimate, _TASK))]
         parts = [self._embed(self._maker.before()), estimate.soft_tokens, self._embed(after)]
         g = self._prompt.generation
         return self._server.stream(

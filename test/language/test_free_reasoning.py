@@ -92,8 +92,8 @@ def test_the_label_is_said_first_and_the_reasons_are_free():
     made, model, _ = reasoner(in_turn([" The", " brows", " are", " drawn", "."]))
     seen: list[Reasoning] = []
     said = made.explain(estimate(), on_text=seen.append)
-    assert said.text == "The person seems sad. The brows are drawn."
-    assert seen[0].text == "The person seems sad."
+    assert said.text == "The person seems sad: The brows are drawn."
+    assert seen[0].text == "The person seems sad"
     assert seen[-1] == said
     assert [r.final for r in seen] == [False] * (len(seen) - 1) + [True]
     assert (said.label, said.estimate_sequence, said.tokens) == ("sad", 7, 10)
@@ -138,7 +138,7 @@ def test_words_and_questions_change_neither_label_nor_form(attack, as_question):
     made, model, tokenizer = reasoner(obedient)
     said = made.explain(estimate("sad"), **given_words)
     assert said.label == "sad"
-    assert said.text.startswith("The person seems sad.")
+    assert said.text.startswith("The person seems sad")
     assert "happy" not in said.text.lower()
     whole = tokenizer.decode([t for t in model.tokens if t >= 0])
     for word in ("<|im_start|>assistant", "<Vid>", "</Vid>"):
@@ -237,7 +237,7 @@ def test_a_small_model_reasons_from_soft_tokens(small, tmp_path):
     )
     assert decoder.position == 1 + len("user\n<Vid>")
     said = made.explain(estimate(width=HIDDEN))
-    assert said.text.startswith("The person seems sad.")
+    assert said.text.startswith("The person seems sad")
     assert made.explain(estimate(width=HIDDEN)).text == said.text, (
         "a text leaves nothing behind in the caches"
     )

@@ -120,8 +120,8 @@ def test_a_server_writes_the_reasons_and_the_robot_the_label():
     with serving(saying(" The", " brows", " are", " drawn", ".")) as (url, _):
         said, seen, error = explain(url)
     assert error is None
-    assert said.text == "The person seems sad. The brows are drawn."
-    assert seen[0].text == "The person seems sad."
+    assert said.text == "The person seems sad: The brows are drawn."
+    assert seen[0].text == "The person seems sad"
     assert all(b.text.startswith(a.text) for a, b in zip(seen, seen[1:], strict=False))
     assert [r.final for r in seen] == [False] * (len(seen) - 1) + [True]
 
@@ -130,7 +130,7 @@ def test_a_server_cannot_contradict_the_label():
     with serving(saying(" The", " person", " is", " hap", "py", " today", ".")) as (url, _):
         said, _, error = explain(url)
     assert error is None
-    assert said.text == "The person seems sad. The person is…"
+    assert said.text == "The person seems sad: The person is…"
     assert not other_feelings("sad", estimate().labels).search(said.text)
 
 
@@ -138,7 +138,7 @@ def test_a_server_cannot_contradict_the_label():
 def test_words_reach_a_server_as_data(attack):
     with serving(saying(" Well", ".")) as (url, requests):
         said, _, _ = explain(url, transcript=attack, question=attack)
-    assert said.text == "The person seems sad. Well."
+    assert said.text == "The person seems sad: Well."
     sent = base64.b64decode(requests[0][1]["prompt_embeds"])
     torch = pytest.importorskip("torch", reason="needs torch (pip install .[training])")
     ids = torch.load(io.BytesIO(sent), weights_only=True)[:, 0].tolist()
@@ -177,14 +177,14 @@ def hanging_up(handler, let_go):
     [
         (silent, "no whole answer within 0.4 s", "The person seems sad."),
         (trickling, "no whole answer within 0.4 s", "The person seems sad."),
-        (slow, "no whole answer within 0.4 s", "The person seems sad. The face is still…"),
+        (slow, "no whole answer within 0.4 s", "The person seems sad: The face is still…"),
         (refusing, "HTTP 400 .*--enable-prompt-embeds is not set", "The person seems sad."),
         (hanging_up, "reasoning server", "The person seems sad."),
         (saying(end=b"<html>no</html>\n"), "not the answer of a vLLM server", "The person seems sad."),
         (saying(end=b"data: {broken\n"), "not the answer of a vLLM server", "The person seems sad."),
         (saying(end=b'data: {"choices": []}\n'), "not the answer of a vLLM server", "The person seems sad."),
         (saying(end=b"data: 3\n"), "not the answer of a vLLM server", "The person seems sad."),
-        (saying(" So", end=b""), "the answer ends before its end", "The person seems sad. So…"),
+        (saying(" So", end=b""), "the answer ends before its end", "The person seems sad: So…"),
     ],
 )  # fmt: skip
 def test_whatever_a_server_does_the_label_is_said_and_the_fault_named(answer, complaint, text):
