@@ -6,15 +6,20 @@ One graph serves prefill, forced tokens and single steps. It reads embeddings, n
 tokens can stand in the prompt; its caches are buffers of fixed capacity that GroupQueryAttention extends in
 place, so that a token costs no copy of the cache; it gives the hidden state of the LAST position only. The
 vocabulary's logits come from a second graph (``head.onnx``) that reads the embedding table (the two are
-tied), because text bound to a grammar needs the scores of a handful of words, not of 49,152.
+tied, or else has a table of its own), because text bound to a grammar needs the scores of a handful of
+words, not of 49,152.
 
-Weights stay outside: every initializer points into ``decoder.onnx.data`` or ``embed_tokens.bin``, and the
-layout file says what each is made of, for ``emollama_ros.language.assemble`` to fill in without torch.
+Weights stay outside: every initializer points into ``decoder.onnx.data``, ``embed_tokens.bin`` or
+``head.onnx.data``, and the layout file says what each is made of, for ``emollama_ros.language.assemble`` to
+fill in without torch. `model_export.language_model` writes the same files from a model of transformers.
 
 Weight formats (figures in docs/language.md):
     int8     8-bit codes, one scale for 32 weights; the default.
-    int4     GGUF Q4_1 codes with zero point 8, plus a float product that adds each block's offset: exact.
-    int4_zero  GGUF Q4_1 codes with float zero points: exact, but ONNX Runtime unpacks them on every call.
+    int4     4-bit codes and a minimum for 32 weights (GGUF's Q4_1): codes with zero point 8, plus a float
+             product that adds each block's offset. Exact for weights that come from such a file.
+    int4_symmetric  4-bit codes around 8, one scale for 32 weights: the smallest.
+    int4_zero  as int4 with float zero points: exact, but ONNX Runtime unpacks them on every call.
+    float16  matrices stored in half precision, computed with in single precision.
     float32  plain matrices, for parity tests and any checkpoint.
 """
 
@@ -23,14 +28,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import TensorProto
 
 from emollama_ros.bundle import file_sha256
 from emollama_ros.language.assemble import (
@@ -43,16 +48,15 @@ from emollama_ros.language.assemble import (
 )
 from emollama_ros.language.packing import BLOCK, GgufSource, Packed, WeightSource
 from emollama_ros.language.tokenizer import tokenizer_json
+from model_export.graph_builder import ORT, GraphBuilder
 
-WeightFormat = Literal["int8", "int4", "int4_zero", "float32"]
+WeightFormat = Literal["int8", "int4", "int4_symmetric", "int4_zero", "float16", "float32"]
 
-_ORT = "com.microsoft"
 #: MatMulNBits: quantise activations to 8 bits as well, so that integer dot products do the work.
 _ACCURACY_LEVEL = 4
-#: Arrays from this size on begin at a page, so that they can be mapped.
-_PAGE, _WORD = 4096, 64
-_OPSET, _IR = 20, 10
-_ELEMENT = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
+_OPSET = 20
+#: Weights of a head that is not tied to the embedding.
+HEAD_DATA = "head.onnx.data"
 
 
 @dataclass(frozen=True)
@@ -87,70 +91,31 @@ class LlamaShape:
     interleaved: bool = True
 
 
-class _DataFile:
-    """Initializers of one external file, in order of offset."""
+class _DecoderBuilder(GraphBuilder):
+    """Adds nodes and weights layer by layer."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.tensors: list[Packed] = []
-
-    def add(self, tensor: Packed) -> TensorProto:
-        """Place a tensor at the end of the file and return the initializer that points to it."""
-        end = self.tensors[-1].offset + self.tensors[-1].bytes if self.tensors else 0
-        align = _PAGE if tensor.bytes >= _PAGE else _WORD
-        placed = replace(tensor, offset=-(-end // align) * align)
-        self.tensors.append(placed)
-        return external(placed, self.name)
-
-
-def external(tensor: Packed, location: str) -> TensorProto:
-    """Return an initializer whose data lies in the file ``location`` beside the graph."""
-    proto = TensorProto(
-        name=tensor.name,
-        data_type=_ELEMENT[tensor.dtype],
-        dims=tensor.shape,
-        data_location=TensorProto.EXTERNAL,
-    )
-    for key, value in (("location", location), ("offset", tensor.offset), ("length", tensor.bytes)):
-        proto.external_data.add(key=key, value=str(value))
-    return proto
-
-
-class _DecoderBuilder:
-    """Adds nodes and initializers layer by layer."""
-
-    def __init__(self, shape: LlamaShape, weights: WeightFormat) -> None:
+    def __init__(self, shape: LlamaShape, weights: WeightFormat, rope: str) -> None:
+        super().__init__(DECODER_DATA)
         self.shape = shape
         self.weights = weights
-        self.data = _DataFile(DECODER_DATA)
-        self.nodes: list[NodeProto] = []
-        self.initializers: list[TensorProto] = []
-        self.inputs: list[ValueInfoProto] = []
-        self.outputs: list[ValueInfoProto] = []
+        self.rope = rope
         self._sums: dict[str, str] = {}
 
     def build(self) -> onnx.ModelProto:
         """Return the graph."""
         s = self.shape
-        self._io(self.inputs, "inputs_embeds", TensorProto.FLOAT, [1, "sequence", s.hidden])
-        self._io(self.inputs, "seqlens_k", TensorProto.INT32, [1])
-        self._io(self.inputs, "total_sequence_length", TensorProto.INT32, [])
-        self._io(self.outputs, "hidden", TensorProto.FLOAT, [1, 1, s.hidden])
+        self.input("inputs_embeds", TensorProto.FLOAT, [1, "sequence", s.hidden])
+        self.input("seqlens_k", TensorProto.INT32, [1])
+        self.input("total_sequence_length", TensorProto.INT32, [])
+        self.output("hidden", TensorProto.FLOAT, [1, 1, s.hidden])
         for table in ("cos", "sin"):
-            self._stored(
-                table,
-                "float32",
-                (s.positions, s.head_dim // 2),
-                f"rope.{table}",
-                options={"theta": s.rope_theta, "dim": s.head_dim, "positions": s.positions},
-            )
-        self._constant("last", np.array([-1], np.int64))
+            rope_table(self, table, s, self.rope)
+        self.constant("last", np.array([-1], np.int64))
         normed, residual = self._norm("inputs_embeds", "blk.0.attn_norm.weight"), "inputs_embeds"
         for layer in range(s.layers):
             normed, residual = self._block(layer, normed, residual)
-        self.nodes.append(helper.make_node("Identity", [normed], ["hidden"]))
-        graph = helper.make_graph(self.nodes, "llama_decoder", self.inputs, self.outputs, self.initializers)
-        return _model(graph)
+        self.node("Identity", [normed], "hidden")
+        return self.model("llama_decoder", _OPSET, ORT)
 
     def _block(self, layer: int, normed: str, residual: str) -> tuple[str, str]:
         s, prefix = self.shape, f"blk.{layer}."
@@ -178,28 +143,16 @@ class _DecoderBuilder:
         s, out = self.shape, f"blk.{layer}.attention"
         past, present = f"past.{layer}", f"present.{layer}"
         for part in ("key", "value"):
-            self._io(
-                self.inputs, f"{past}.{part}", TensorProto.FLOAT, [1, s.kv_heads, "capacity", s.head_dim]
-            )
-            self._io(
-                self.outputs, f"{present}.{part}", TensorProto.FLOAT, [1, s.kv_heads, "capacity", s.head_dim]
-            )
+            size = [1, s.kv_heads, "capacity", s.head_dim]
+            self.input(f"{past}.{part}", TensorProto.FLOAT, size)
+            self.output(f"{present}.{part}", TensorProto.FLOAT, size)
+        lengths = ["seqlens_k", "total_sequence_length"]
         self.nodes.append(
-            helper.make_node(
+            onnx.helper.make_node(
                 "GroupQueryAttention",
-                [
-                    qkv,
-                    "",
-                    "",
-                    f"{past}.key",
-                    f"{past}.value",
-                    "seqlens_k",
-                    "total_sequence_length",
-                    "cos",
-                    "sin",
-                ],
+                [qkv, "", "", f"{past}.key", f"{past}.value", *lengths, "cos", "sin"],
                 [out, f"{present}.key", f"{present}.value"],
-                domain=_ORT,
+                domain=ORT,
                 num_heads=s.heads,
                 kv_num_heads=s.kv_heads,
                 do_rotary=1,
@@ -214,129 +167,108 @@ class _DecoderBuilder:
         both = self._linear(
             x, [f"{prefix}ffn_gate.weight", f"{prefix}ffn_up.weight"], f"{prefix}gate_up", 2 * s.ffn, s.hidden
         )
-        gate, up, silu, product = (f"{prefix}{name}" for name in ("gate", "up", "silu", "product"))
-        self.nodes += [
-            helper.make_node("Split", [both], [gate, up], axis=-1, num_outputs=2),
-            # With alpha 1 this is x * sigmoid(x), in one kernel instead of two.
-            helper.make_node("QuickGelu", [gate], [silu], domain=_ORT, alpha=1.0),
-            helper.make_node("Mul", [silu, up], [product]),
-        ]
+        gate, up = f"{prefix}gate", f"{prefix}up"
+        self.nodes.append(onnx.helper.make_node("Split", [both], [gate, up], axis=-1, num_outputs=2))
+        # With alpha 1 this is x * sigmoid(x), in one kernel instead of two.
+        silu = self.node("QuickGelu", [gate], f"{prefix}silu", ORT, alpha=1.0)
+        product = self.node("Mul", [silu, up], f"{prefix}product")
         return self._linear(product, [f"{prefix}ffn_down.weight"], f"{prefix}down", s.hidden, s.ffn)
 
     def _linear(self, x: str, sources: Sequence[str], out: str, rows: int, columns: int) -> str:
-        if self.weights == "float32":
-            weight = self._stored(f"{out}.weight", "float32", (columns, rows), "float32_in_out", sources)
-            self.nodes.append(helper.make_node("MatMul", [x, weight], [out]))
-            return out
-        bits = 8 if self.weights == "int8" else 4
-        kind = "int8" if bits == 8 else "q4_1"
+        if self.weights in ("float32", "float16"):
+            return self._float_linear(x, sources, out, (columns, rows))
+        bits, kind = _BLOCKS[self.weights]
         blocks = columns // BLOCK
-        codes = self._stored(
+        codes = self.stored(
             f"{out}.codes", "uint8", (rows, blocks, BLOCK * bits // 8), f"{kind}.codes", sources
         )
-        scale = self._stored(f"{out}.scale", "float32", (rows, blocks), f"{kind}.scale", sources)
+        scale = self.stored(f"{out}.scale", "float32", (rows, blocks), f"{kind}.scale", sources)
         inputs = [x, codes, scale]
         if self.weights == "int4_zero":
-            inputs.append(self._stored(f"{out}.zero", "float32", (rows, blocks), "q4_1.zero", sources))
+            inputs.append(self.stored(f"{out}.zero", "float32", (rows, blocks), "q4_1.zero", sources))
         product = f"{out}.product" if self.weights == "int4" else out
-        self.nodes.append(n_bits(inputs, product, rows, columns, bits))
+        n_bits(self, inputs, product, rows, columns, bits)
         if self.weights == "int4":
             self._add_rest(x, sources, product, out, rows, blocks)
         return out
+
+    def _float_linear(self, x: str, sources: Sequence[str], out: str, shape: tuple[int, int]) -> str:
+        weight = self.stored(f"{out}.weight", self.weights, shape, f"{self.weights}_in_out", sources)
+        if self.weights == "float16":
+            # ONNX Runtime folds this into a constant when it loads the graph.
+            weight = self.node("Cast", [weight], f"{weight}.single", to=TensorProto.FLOAT)
+        return self.node("MatMul", [x, weight], out)
 
     def _add_rest(
         self, x: str, sources: Sequence[str], product: str, out: str, rows: int, blocks: int
     ) -> None:
         """Add the blocks' offsets: their product with the sums of x over each block of 32."""
-        rest = self._stored(f"{out}.rest", "float32", (blocks, rows), "q4_1.rest", sources)
-        self.nodes += [
-            helper.make_node("MatMul", [self._block_sums(x, blocks), rest], [f"{out}.offset"]),
-            helper.make_node("Add", [product, f"{out}.offset"], [out]),
-        ]
+        rest = self.stored(f"{out}.rest", "float32", (blocks, rows), "q4_1.rest", sources)
+        offset = self.node("MatMul", [self._block_sums(x, blocks), rest], f"{out}.offset")
+        self.node("Add", [product, offset], out)
 
     def _block_sums(self, x: str, blocks: int) -> str:
-        shape = self._constant(f"blocks.{blocks}", np.array([1, -1, blocks, BLOCK], np.int64))
-        axis = self._constant("blocks.axis", np.array([3], np.int64))
-        split, sums = f"{x}.blocks", f"{x}.sums"
-        self.nodes += [
-            helper.make_node("Reshape", [x, shape], [split]),
-            helper.make_node("ReduceSum", [split, axis], [sums], keepdims=0),
-        ]
-        return sums
+        shape = self.constant(f"blocks.{blocks}", np.array([1, -1, blocks, BLOCK], np.int64))
+        axis = self.constant("blocks.axis", np.array([3], np.int64))
+        split = self.node("Reshape", [x, shape], f"{x}.blocks")
+        return self.node("ReduceSum", [split, axis], f"{x}.sums", keepdims=0)
 
     def _norm(self, x: str, weight: str) -> str:
-        stored = self._stored(weight, "float32", (self.shape.hidden,), "float32", [weight])
-        out = f"{weight}.out"
-        self.nodes.append(
-            helper.make_node(
-                "SimplifiedLayerNormalization",
-                [x, stored],
-                [out],
-                axis=-1,
-                epsilon=self.shape.epsilon,
-                stash_type=1,
-            )
+        stored = self.stored(weight, "float32", (self.shape.hidden,), "float32", [weight])
+        return self.node(
+            "SimplifiedLayerNormalization",
+            [x, stored],
+            f"{weight}.out",
+            axis=-1,
+            epsilon=self.shape.epsilon,
+            stash_type=1,
         )
-        return out
 
     def _skip_norm(self, x: str, residual: str, weight: str) -> tuple[str, str]:
-        stored = self._stored(weight, "float32", (self.shape.hidden,), "float32", [weight])
+        stored = self.stored(weight, "float32", (self.shape.hidden,), "float32", [weight])
         out, total = f"{weight}.out", f"{weight}.residual"
         self.nodes.append(
-            helper.make_node(
+            onnx.helper.make_node(
                 "SkipSimplifiedLayerNormalization",
                 [x, residual, stored],
                 [out, "", "", total],
-                domain=_ORT,
+                domain=ORT,
                 epsilon=self.shape.epsilon,
             )
         )
         return out, total
 
     def _last(self, x: str) -> str:
-        self.nodes.append(helper.make_node("Gather", [x, "last"], [f"{x}.last"], axis=1))
-        return f"{x}.last"
-
-    def _stored(
-        self,
-        name: str,
-        dtype: str,
-        shape: tuple[int, ...],
-        packing: str,
-        sources: Sequence[str] = (),
-        options: dict[str, float] | None = None,
-    ) -> str:
-        self.initializers.append(
-            self.data.add(Packed(name, 0, dtype, shape, packing, tuple(sources), options or {}))
-        )
-        return name
-
-    def _constant(self, name: str, value: np.ndarray[Any, Any]) -> str:
-        if not any(known.name == name for known in self.initializers):
-            self.initializers.append(numpy_helper.from_array(value, name))
-        return name
-
-    @staticmethod
-    def _io(to: list[ValueInfoProto], name: str, kind: int, shape: list[int | str]) -> None:
-        to.append(helper.make_tensor_value_info(name, kind, shape))
+        return self.node("Gather", [x, "last"], f"{x}.last", axis=1)
 
 
-def n_bits(inputs: Sequence[str], out: str, rows: int, columns: int, bits: int) -> NodeProto:
-    """Return a MatMulNBits node: x (.., columns) to (.., rows)."""
-    return helper.make_node(
-        "MatMulNBits",
-        list(inputs),
-        [out],
-        domain=_ORT,
-        K=columns,
-        N=rows,
-        bits=bits,
-        block_size=BLOCK,
-        accuracy_level=_ACCURACY_LEVEL,
-    )
+#: Bits and packing of the formats of MatMulNBits.
+_BLOCKS: Mapping[str, tuple[int, str]] = {
+    "int8": (8, "int8"),
+    "int4": (4, "q4_1"),
+    "int4_zero": (4, "q4_1"),
+    "int4_symmetric": (4, "int4"),
+}
 
 
-def decoder_graph(shape: LlamaShape, weights: WeightFormat = "int8") -> tuple[onnx.ModelProto, list[Packed]]:
+def rope_table(builder: GraphBuilder, table: str, shape: LlamaShape, rope: str) -> str:
+    """Add the rotary table ``cos`` or ``sin``, float32 (positions, head_dim / 2)."""
+    size = (shape.positions, shape.head_dim // 2)
+    if rope == "stored":
+        return builder.stored(table, "float32", size, "float32", [f"rope.{table}"])
+    options = {"theta": shape.rope_theta, "dim": shape.head_dim, "positions": shape.positions}
+    return builder.stored(table, "float32", size, f"rope.{table}", options=options)
+
+
+def n_bits(builder: GraphBuilder, inputs: Sequence[str], out: str, rows: int, columns: int, bits: int) -> str:
+    """Add a MatMulNBits node: x (.., columns) to (.., rows)."""
+    sizes = {"K": columns, "N": rows, "bits": bits, "block_size": BLOCK}
+    return builder.node("MatMulNBits", inputs, out, ORT, accuracy_level=_ACCURACY_LEVEL, **sizes)
+
+
+def decoder_graph(
+    shape: LlamaShape, weights: WeightFormat = "int8", rope: Literal["computed", "stored"] = "computed"
+) -> tuple[onnx.ModelProto, list[Packed]]:
     """Build the decoder.
 
     Inputs: ``inputs_embeds`` float32 (1, S, hidden); ``seqlens_k`` int32 (1,), positions in use after this
@@ -345,39 +277,64 @@ def decoder_graph(shape: LlamaShape, weights: WeightFormat = "int8") -> tuple[on
     Outputs: ``hidden`` float32 (1, 1, hidden), normed, of the last position; ``present.N.key|value``, to be
     bound to the very buffers of ``past.N.key|value``.
 
+    Args:
+        shape: Sizes.
+        weights: Format of the matrices.
+        rope: The rotary table is ``computed`` from ``shape.rope_theta``, or ``stored`` as the weights' source
+            has it, under ``rope.cos`` and ``rope.sin``.
+
     Returns:
         The graph and what its data file holds.
     """
-    builder = _DecoderBuilder(shape, weights)
+    builder = _DecoderBuilder(shape, weights, rope)
     return builder.build(), builder.data.tensors
 
 
-def head_graph(shape: LlamaShape) -> tuple[onnx.ModelProto, list[Packed]]:
-    """Build the tied head: ``hidden`` float32 (1, hidden) to ``logits`` float32 (1, vocab).
+def head_graph(
+    shape: LlamaShape, weights: WeightFormat = "int8", is_tied: bool = True
+) -> tuple[onnx.ModelProto, list[Packed]]:
+    """Build the head: ``hidden`` float32 (1, hidden) to ``logits`` float32 (1, vocab).
+
+    Args:
+        shape: Sizes.
+        weights: Format of the decoder's matrices; the head's are of 8 bits where those are fewer.
+        is_tied: It reads the table in ``embed_tokens.bin``, that is also looked up for the embeddings; else
+            ``head.onnx.data``.
 
     Returns:
-        The graph and what ``embed_tokens.bin`` holds: the table that is also looked up for the embeddings.
+        The graph and what its data file holds, as `table` describes it.
     """
-    data = _DataFile(EMBEDDINGS)
+    builder = GraphBuilder(EMBEDDINGS if is_tied else HEAD_DATA)
+    name, source = ("embed", "token_embd.weight") if is_tied else ("head", "output.weight")
+    stored = table(builder, shape, weights, name, source)
+    builder.input("hidden", TensorProto.FLOAT, [1, shape.hidden])
+    builder.output("logits", TensorProto.FLOAT, [1, shape.vocab])
+    if len(stored) == 2:
+        n_bits(builder, ["hidden", *stored], "logits", shape.vocab, shape.hidden, 8)
+    else:
+        whole = stored[0]
+        if weights == "float16":
+            whole = builder.node("Cast", stored, f"{whole}.single", to=TensorProto.FLOAT)
+        builder.node("Gemm", ["hidden", whole], "logits", transB=1)
+    return builder.model("llama_head", _OPSET, ORT), builder.data.tensors
+
+
+def table(
+    builder: GraphBuilder, shape: LlamaShape, weights: WeightFormat, name: str, source: str
+) -> list[str]:
+    """Add a table of one row a token.
+
+    Returns:
+        ``NAME.table`` (vocab, hidden) in float32 or float16; or, for all other formats, ``NAME.codes`` uint8
+        (vocab, blocks, 32) around 128 and ``NAME.scale`` float32 (vocab, blocks).
+    """
+    if weights in ("float32", "float16"):
+        return [builder.stored(f"{name}.table", weights, (shape.vocab, shape.hidden), weights, [source])]
     blocks = shape.hidden // BLOCK
-    source = ("token_embd.weight",)
-    initializers = [
-        data.add(Packed("embed.codes", 0, "uint8", (shape.vocab, blocks, BLOCK), "q8_0.codes", source)),
-        data.add(Packed("embed.scale", 0, "float32", (shape.vocab, blocks), "q8_0.scale", source)),
+    return [
+        builder.stored(f"{name}.codes", "uint8", (shape.vocab, blocks, BLOCK), "q8_0.codes", [source]),
+        builder.stored(f"{name}.scale", "float32", (shape.vocab, blocks), "q8_0.scale", [source]),
     ]
-    graph = helper.make_graph(
-        [n_bits(["hidden", "embed.codes", "embed.scale"], "logits", shape.vocab, shape.hidden, 8)],
-        "llama_head",
-        [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [1, shape.hidden])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, shape.vocab])],
-        initializers,
-    )
-    return _model(graph), data.tensors
-
-
-def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
-    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_ORT, 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name="emollama_ros")
 
 
 def write_bundle_files(
@@ -417,7 +374,7 @@ def write_bundle_files(
             TOKENIZER: _hashed(out, tokenizer_json(gguf)),
         },
     }
-    (out / LAYOUT).write_text(_compact(layout))
+    (out / LAYOUT).write_text(layout_text(layout))
     return layout
 
 
@@ -429,8 +386,7 @@ def _entry(out: Path, tensors: Sequence[Packed], source: WeightSource) -> dict[s
         digest = file_sha256(scratch)
     finally:
         scratch.unlink(missing_ok=True)
-    fields = [{key: value for key, value in asdict(t).items() if value not in ((), {})} for t in tensors]
-    return {"bytes": size, "sha256": digest, "tensors": fields}
+    return {"bytes": size, "sha256": digest, "tensors": tensors}
 
 
 def _hashed(out: Path, content: bytes) -> dict[str, Any]:
@@ -442,15 +398,24 @@ def _hashed(out: Path, content: bytes) -> dict[str, Any]:
         scratch.unlink(missing_ok=True)
 
 
-def _compact(layout: dict[str, Any]) -> str:
-    """JSON with one line a tensor, so that a change shows as the lines it touches."""
+def layout_text(layout: Mapping[str, Any]) -> str:
+    """JSON with one line a tensor, so that a change shows as the lines it touches.
+
+    Args:
+        layout: With a list of `Packed` as ``tensors`` of each of its ``files``, or none.
+    """
     marks: dict[str, str] = {}
-    for entry in layout["files"].values():
-        for index, tensor in enumerate(entry.get("tensors", ())):
-            mark = f"@{len(marks)}@"
-            marks[f'"{mark}"'] = json.dumps(tensor)
-            entry["tensors"][index] = mark
-    text = json.dumps(layout, indent=1) + "\n"
+
+    def marked(tensor: Packed) -> str:
+        fields = {key: value for key, value in asdict(tensor).items() if value not in ((), {})}
+        marks[f'"@{len(marks)}@"'] = json.dumps(fields)
+        return list(marks)[-1].strip('"')
+
+    files = {
+        name: {**entry, **({"tensors": [marked(t) for t in entry["tensors"]]} if "tensors" in entry else {})}
+        for name, entry in layout["files"].items()
+    }
+    text = json.dumps({**layout, "files": files}, indent=1) + "\n"
     return re.sub(r'"@\d+@"', lambda found: marks[found.group()], text)
 
 
