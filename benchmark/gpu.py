@@ -1,22 +1,23 @@
 """What an NVIDIA GPU makes of the networks: parity with the CPU, latency, and the gap to the floor.
 
-    bash benchmark/gpu.sh OUTDIR [--only training]   # or: python -m benchmark.gpu --out OUTDIR [--smoke]
+    bash benchmark/gpu.sh OUTDIR [--only preset]     # or: python -m benchmark.gpu --out OUTDIR [--smoke]
 
 Weights are random, because they change neither time nor rounding; normalisation layers are set from data, so
 that activations have the size they have in a trained network. Parity is the relative error
 ||out - ref|| / ||ref|| against float64 on the CPU, the worst of several fresh inputs. The floor of a stage
 is the larger of bytes over measured copy bandwidth and operations over measured matrix rate.
+The stages of ``v2_7b`` (`benchmark.gpu_preset`) and the language models (`benchmark.gpu_language`) run in
+bfloat16, and their float64 reference on the GPU itself, where it takes a moment instead of minutes.
 ``--smoke`` runs the same code with few repeats and small sizes on the CPU; its figures mean nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,28 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmark import gpu_preset
+from benchmark.gpu_language import LanguagePlan, measure_language
+from benchmark.gpu_preset import PresetPlan, bytes_moved
+from benchmark.gpu_timing import PRECISIONS, Ceilings, Repeats, latencies, precision_of, relative, timed
 from benchmark.gpu_training import TINY, StepPlan, measure_step
-from benchmark.llama_step import LLAMA2_7B, SMOLLM2_135M, LlamaStep, Shape
+from benchmark.llama_step import LLAMA2_7B, SMOLLM2_135M, Shape
 from benchmark.record import ROOT, document, significant, summary, write
 from training.networks.efficientnet import EfficientNetLite0, FrameEncoder
 from training.networks.perception_net import PerceptionNet
 from training.networks.whisper import WhisperEncoder
 
 SEED = 0
-PARTS = ("stages", "decode", "training")
-PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
-NETWORK_FILES = ("conv_attention", "efficientnet", "perception_net", "whisper")
+PARTS = ("stages", "preset", "decode", "training")
+NETWORK_FILES = (
+    "conv_attention",
+    "efficientnet",
+    "emotion_llama",
+    "eva_vit",
+    "fusion",
+    "perception_net",
+    "whisper",
+)
 
 
 @dataclass(frozen=True)
@@ -46,31 +58,44 @@ class Plan:
         device: Where to measure.
         runs: Timed runs of each stage.
         warm_up: Untimed runs before them.
+        long_runs: Timed runs of each stage of a preset, and of a prompt.
         checks: Fresh inputs of each parity check.
         copy_bytes: Size of the copied buffer.
         matmul: Side of the matrices.
-        steps: Decoding steps timed, in each of eager and graph.
-        context: Position at which decoding starts.
         deadline_s: After so many seconds no further part is begun; it is then listed as skipped.
-        models: Language models measured.
+        preset: The preset whose stages are measured.
+        models: Language models measured. The prompt of ``v2_7b`` has 448 soft tokens and 128 of words.
         training: Training steps measured.
     """
 
     device: str = "cuda"
     runs: int = 200
     warm_up: int = 30
+    long_runs: int = 50
     checks: int = 3
     copy_bytes: int = 4 << 30
     matmul: int = 8192
-    steps: int = 128
-    context: int = 290
-    deadline_s: float = 150.0
-    models: tuple[str, ...] = ("smollm2_135m", "llama2_7b")
+    deadline_s: float = 240.0
+    preset: PresetPlan = PresetPlan()
+    models: tuple[tuple[str, LanguagePlan], ...] = (
+        ("smollm2_135m", LanguagePlan(SMOLLM2_135M)),
+        ("llama2_7b", LanguagePlan(LLAMA2_7B, prompt=448 + 128)),
+    )
     training: tuple[StepPlan, ...] = (StepPlan(), StepPlan(batch=8))
 
+    @property
+    def repeats(self) -> Repeats:
+        """Of a stage."""
+        return Repeats(self.device, self.runs, self.warm_up)
 
-SMOKE = Plan("cpu", 2, 1, 1, 1 << 24, 256, 3, 8, 600.0, ("tiny",), (TINY,))
-SHAPES = {"smollm2_135m": SMOLLM2_135M, "llama2_7b": LLAMA2_7B, "tiny": Shape(2, 64, 4, 2, 128, 256)}
+    @property
+    def long_repeats(self) -> Repeats:
+        """Of what takes long."""
+        return Repeats(self.device, self.long_runs, min(self.warm_up, 10))
+
+
+_SMALL = LanguagePlan(Shape(2, 64, 4, 2, 128, 256), prompt=8, steps=3)
+SMOKE = Plan("cpu", 2, 1, 2, 1, 1 << 24, 256, 600.0, PresetPlan(is_small=True), (("tiny", _SMALL),), (TINY,))
 
 
 @dataclass(frozen=True)
@@ -79,20 +104,6 @@ class Stage:
 
     module: nn.Module
     draw: Callable[[torch.Generator], tuple[Tensor, ...]]
-
-
-@dataclass(frozen=True)
-class Ceilings:
-    """Measured rates: bytes per second of a copy (read plus written), operations per second by precision."""
-
-    bytes_s: float
-    flops_s: dict[str, float]
-
-    def floor_ms(self, moved: float, flops: float, precision: str) -> dict[str, Any]:
-        """Least time for so many bytes and operations, and which of the two sets it."""
-        memory, arithmetic = moved / self.bytes_s * 1e3, flops / self.flops_s[precision] * 1e3
-        bound = "memory" if memory >= arithmetic else "arithmetic"
-        return {"floor_ms": significant(max(memory, arithmetic)), "bound": bound}
 
 
 def main(arguments: list[str] | None = None) -> Path:
@@ -131,15 +142,8 @@ def measure(plan: Plan, began: float, only: str | None = None) -> dict[str, Any]
     results: dict[str, Any] = {"skipped": []}
     ceilings, results["ceilings"] = measure_ceilings(plan)
     print("ceilings", results["ceilings"])
-    parts: list[tuple[str, str, Callable[[], Any]]] = []
-    for name, stage in stages().items():
-        parts.append(("stages", name, lambda stage=stage: measure_stage(stage, plan, ceilings)))
-    for name in plan.models:
-        parts.append(("decode", name, lambda name=name: measure_decode(SHAPES[name], plan, ceilings)))
-    for step in plan.training:
-        rate = ceilings.flops_s["bf16"]
-        name = f"{step.preset}_batch_{step.batch}"
-        parts.append(("training", name, lambda s=step, r=rate: measure_step(s, plan.device, r)))
+    parts = [*_stage_parts(plan, ceilings), *_preset_parts(plan, ceilings), *_language_parts(plan, ceilings)]
+    parts += _training_parts(plan, ceilings)
     for group, name, part in parts:
         if only not in (None, group):
             continue
@@ -149,10 +153,45 @@ def measure(plan: Plan, began: float, only: str | None = None) -> dict[str, Any]
         try:
             results.setdefault(group, {})[name] = part()
             print(line(name, results[group][name]))
+            if plan.device == "cuda":
+                torch.cuda.empty_cache()
         except RuntimeError as error:  # out of memory, say: the other parts are still worth having
             results["skipped"].append(f"{group}.{name}: {str(error).splitlines()[0]}")
             print(results["skipped"][-1])
     return results
+
+
+Part = tuple[str, str, Callable[[], Any]]
+
+
+def _stage_parts(plan: Plan, ceilings: Ceilings) -> list[Part]:
+    return [
+        ("stages", name, lambda stage=stage: measure_stage(stage, plan, ceilings))
+        for name, stage in stages().items()
+    ]
+
+
+def _preset_parts(plan: Plan, ceilings: Ceilings) -> list[Part]:
+    repeats = plan.long_repeats
+    return [
+        ("preset", name, lambda name=name: gpu_preset.measure(plan.preset, name, repeats, ceilings, SEED))
+        for name in gpu_preset.NAMES
+    ]
+
+
+def _language_parts(plan: Plan, ceilings: Ceilings) -> list[Part]:
+    return [
+        ("decode", name, lambda model=model: measure_language(model, plan.long_repeats, ceilings, SEED))
+        for name, model in plan.models
+    ]
+
+
+def _training_parts(plan: Plan, ceilings: Ceilings) -> list[Part]:
+    rate = ceilings.flops_s["bf16"]
+    return [
+        ("training", f"{step.preset}_batch_{step.batch}", lambda s=step: measure_step(s, plan.device, rate))
+        for step in plan.training
+    ]
 
 
 def line(name: str, found: dict[str, Any]) -> str:
@@ -161,8 +200,12 @@ def line(name: str, found: dict[str, Any]) -> str:
         return f"{name}: {found['samples_s']} samples/s, peak {found['peak_gb']} GB, " + (
             f"utilisation {found['utilisation_of_measured']} of what a matrix product reaches"
         )
-    if "tokens_s" in str(found):
-        return f"{name}: " + ", ".join(f"{k} {v}" for k, v in found.items() if "tokens_s" in k or "over" in k)
+    if "prefill" in found:
+        told = ", ".join(f"{k} {v}" for k, v in found.items() if "tokens_s" in k or "over" in k)
+        return f"{name}: prompt {found['prefill']['graph_ms']['p50']} ms, {told}; {found['relative_error']}"
+    if "graph_ms" in found:
+        graph = f"graph p50 {found['graph_ms']['p50']} ms (x{found['graph_over_floor']})"
+        return f"{name}: {graph}; {found['relative_error']}"
     times = (f"{p} {found[p]['graph_ms']['p50']} ms (x{found[p]['graph_over_floor']})" for p in PRECISIONS)
     return f"{name}: graph p50 {', '.join(times)}; {found['relative_error']}"
 
@@ -234,7 +277,7 @@ def measure_stage(stage: Stage, plan: Plan, ceilings: Ceilings) -> dict[str, Any
         module, inputs = placed(stage.module, example, plan.device, dtype)
         moved = bytes_moved(module, inputs)
         with precision_of(precision):
-            latency = latencies(lambda m=module, i=inputs: m(*i), plan)
+            latency = latencies(lambda m=module, i=inputs: m(*i), plan.repeats)
         floor = ceilings.floor_ms(moved, flops, precision)
         gap = significant(latency["graph_ms"]["p50"] / floor["floor_ms"], 3)
         found[precision] = latency | {"bytes": moved} | floor | {"graph_over_floor": gap}
@@ -265,14 +308,6 @@ def flat(module: nn.Module, inputs: tuple[Tensor, ...], device: str, dtype: torc
     return torch.cat([part.double().cpu().flatten() for part in (out if isinstance(out, tuple) else (out,))])
 
 
-def relative(out: Tensor, reference: Tensor) -> float:
-    """||out - reference|| / ||reference||; NaN anywhere gives NaN, which is refused."""
-    error = float((out - reference).norm() / reference.norm())
-    if error != error:
-        raise ValueError("an output is not a number")
-    return error
-
-
 def placed(
     module: nn.Module, inputs: tuple[Tensor, ...], device: str, dtype: torch.dtype
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
@@ -290,139 +325,6 @@ def count_flops(stage: Stage, inputs: tuple[Tensor, ...]) -> int:
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         stage.module(*inputs)
     return int(counter.get_total_flops())
-
-
-def bytes_moved(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
-    """Fewest bytes: every weight and input read once, every output written once."""
-    out = module(*inputs)
-    outputs = out if isinstance(out, tuple) else (out,)
-    weights = [*module.parameters(), *module.buffers()]
-    return sum(t.numel() * t.element_size() for t in (*weights, *inputs, *outputs))
-
-
-def latencies(work: Callable[[], Any], plan: Plan) -> dict[str, Any]:
-    """Milliseconds called from Python and as a replayed CUDA graph, and how many kernels that is."""
-    eager = summary(timed(work, plan.device, plan.runs, plan.warm_up))
-    if plan.device != "cuda":
-        return {"eager_ms": eager, "graph_ms": eager, "kernels": 0}
-    graph = captured(work)
-    replayed = summary(timed(graph.replay, plan.device, plan.runs, plan.warm_up))
-    return {"eager_ms": eager, "graph_ms": replayed, "kernels": count_kernels(work)}
-
-
-def timed(work: Callable[[], Any], device: str, runs: int, warm_up: int) -> list[float]:
-    """Time each run by itself, ms, from the start of its first kernel to the end of its last."""
-    for _ in range(warm_up):
-        work()
-    if device != "cuda":
-        return [timed_on_host(work) for _ in range(runs)]
-    torch.cuda.synchronize()
-    pairs = [tuple(torch.cuda.Event(enable_timing=True) for _ in range(2)) for _ in range(runs)]
-    for before, after in pairs:
-        before.record()
-        work()
-        after.record()
-        torch.cuda.synchronize()  # a robot gets one window at a time: no run may hide behind another
-    return [before.elapsed_time(after) for before, after in pairs]
-
-
-def timed_on_host(work: Callable[[], Any]) -> float:
-    """Time one run by the host's clock, ms."""
-    began = time.perf_counter_ns()
-    work()
-    return (time.perf_counter_ns() - began) / 1e6
-
-
-def captured(work: Callable[[], Any]) -> Any:
-    """Capture the kernels of a call in a CUDA graph, warmed up on a side stream as PyTorch asks for."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            work()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph
-
-
-def count_kernels(work: Callable[[], Any]) -> int | None:
-    """Kernels, copies and fills that one call launches; ``None`` where the profiler may not look."""
-    try:
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-            work()
-            torch.cuda.synchronize()
-    except RuntimeError as error:
-        print(f"kernels are not counted: {error}")
-        return None
-    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profile.events())
-
-
-@contextlib.contextmanager
-def precision_of(name: str) -> Iterator[None]:
-    """Allow or forbid TF32 in products and convolutions of float32."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
-
-def measure_decode(shape: Shape, plan: Plan, ceilings: Ceilings) -> dict[str, Any]:
-    """Time greedy decoding in bf16, token by token, from ``plan.context`` on."""
-    capacity = plan.context + plan.steps + plan.warm_up + 8
-    model = LlamaStep(shape, capacity, torch.bfloat16, plan.device, SEED)
-    found: dict[str, Any] = {"context": plan.context}
-    if shape.width <= SMOLLM2_135M.width:
-        found["relative_error_bf16"] = step_error(model, plan)
-    model.begin(plan.context)
-    eager = summary(timed(model.step, plan.device, plan.steps, min(plan.warm_up, 5)))
-    graph = captured(model.step) if plan.device == "cuda" else None
-    model.begin(plan.context)
-    replayed = summary(timed(graph.replay if graph else model.step, plan.device, plan.steps, plan.warm_up))
-    moved, flops = shape.bytes_a_step(plan.context), shape.flops_a_step(plan.context)
-    floor = ceilings.floor_ms(moved, flops, "bf16")
-    return found | {
-        "weights_gb": significant(shape.bytes_a_step(0) / 1e9),
-        "bytes": moved,
-        "flops": flops,
-        "eager_ms": eager,
-        "graph_ms": replayed,
-        "eager_tokens_s": significant(1e3 / eager["p50"]),
-        "graph_tokens_s": significant(1e3 / replayed["p50"]),
-        "floor_tokens_s": significant(1e3 / floor["floor_ms"]),
-        "graph_over_floor": significant(replayed["p50"] / floor["floor_ms"], 3),
-        **floor,
-    }
-
-
-def step_error(model: LlamaStep, plan: Plan) -> float:
-    """Relative error of the logits of one step against float64 on the CPU with the same weights and cache."""
-    reference = widened(model)
-    for decoder in (model, reference):
-        decoder.begin(plan.context)
-        decoder.step()
-    return significant(relative(model.logits.double().cpu(), reference.logits), 3)
-
-
-def widened(model: LlamaStep) -> LlamaStep:
-    """The same model in float64 on the CPU."""
-    wide = copy.copy(model)
-
-    def moved(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        return value.detach().cpu().double() if value.is_floating_point() else value.detach().cpu().clone()
-
-    for name, value in vars(model).items():
-        setattr(wide, name, moved(value))
-    wide.blocks = [
-        replace(block, **{field: moved(value) for field, value in vars(block).items()})
-        for block in model.blocks
-    ]
-    return wide
 
 
 if __name__ == "__main__":

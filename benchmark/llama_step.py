@@ -2,6 +2,7 @@
 
 It serves to measure what a GPU makes of such a step, with random weights: no tensor is allocated anew, no
 value is read back, and position and token stay on the device, so that one replay of the graph is one token.
+`LlamaStep.prefill` reads a prompt of embeddings, soft tokens and words alike, into the same cache.
 """
 
 from __future__ import annotations
@@ -48,6 +49,17 @@ class Shape:
         block = attention + 3 * self.width * self.ffn + 2 * self.width
         cache = 2 * context * self.kv_heads * self.head
         return itemsize * (self.layers * (block + cache) + self.vocabulary * self.width + 2 * self.width)
+
+    def bytes_a_prompt(self, count: int, itemsize: int = 2) -> int:
+        """Fewest bytes of a prompt: weights and embeddings read, keys and values written, each once."""
+        return self.bytes_a_step(count, itemsize) + itemsize * count * self.width
+
+    def flops_a_prompt(self, count: int) -> int:
+        """Operations of a prompt of ``count`` tokens under a causal mask; the last one's logits alone."""
+        every_token = self.flops_a_step(0) - 2 * self.vocabulary * self.width
+        pairs = count * (count + 1) // 2
+        attention = 4 * pairs * self.heads * self.head * self.layers
+        return count * every_token + attention + 2 * self.vocabulary * self.width
 
     def flops_a_step(self, context: int) -> int:
         """Operations of a step: two for every weight, four for every cached value and query head."""
@@ -115,12 +127,20 @@ class LlamaStep:
         angles = torch.arange(capacity, device=device, dtype=torch.float32)[:, None] / shape.theta ** (
             torch.arange(0, head, 2, device=device, dtype=torch.float32) / head
         )
-        self._cos = torch.cat([angles.cos(), angles.cos()], -1).to(dtype)
-        self._sin = torch.cat([-angles.sin(), angles.sin()], -1).to(dtype)
+        #: Cosines and sines of every position in single precision; those computed with are rounded from them.
+        self.tables = (
+            torch.cat([angles.cos(), angles.cos()], -1),
+            torch.cat([-angles.sin(), angles.sin()], -1),
+        )
+        self.set_rotary(device, dtype)
         self._slots = torch.arange(capacity, device=device)
         self.position = torch.zeros(1, dtype=torch.int64, device=device)
         self.token = torch.zeros(1, dtype=torch.int64, device=device)
         self.logits = torch.empty(shape.vocabulary, dtype=dtype, device=device)
+
+    def set_rotary(self, device: str, dtype: torch.dtype) -> None:
+        """Round the tables of the rotary embedding to a precision."""
+        self._cos, self._sin = (table.to(device, dtype) for table in self.tables)
 
     def begin(self, position: int, token: int = 1) -> None:
         """Set where the next step writes, and its token."""
@@ -136,11 +156,39 @@ class LlamaStep:
         )
         for block in self.blocks:
             x = x + F.linear(self._attend(block, x, cos, sin, bias), block.out)
-            gate, up = F.linear(self._normed(x, block.mlp_norm), block.gate_up).chunk(2, -1)
-            x = x + F.linear(F.silu(gate) * up, block.down)
+            x = x + self._mlp(block, x)
+        self._predict(x)
+        self.position.add_(1)
+
+    def prefill(self, embedded: Tensor) -> None:
+        """Read a prompt (S, width) from position 0 on; leaves what `step` leaves, of its last position."""
+        count = len(embedded)
+        cos, sin = self._cos[:count], self._sin[:count]
+        x = embedded
+        for block in self.blocks:
+            x = x + F.linear(self._attend_all(block, x, cos, sin), block.out)
+            x = x + self._mlp(block, x)
+        self._predict(x[-1:])
+        self.position.fill_(count)
+
+    def _mlp(self, block: _Block, x: Tensor) -> Tensor:
+        gate, up = F.linear(self._normed(x, block.mlp_norm), block.gate_up).chunk(2, -1)
+        return F.linear(F.silu(gate) * up, block.down)
+
+    def _predict(self, x: Tensor) -> None:
         self.logits.copy_(F.linear(self._normed(x, self.norm), self.head)[0])
         self.token.copy_(self.logits.argmax(-1, keepdim=True))
-        self.position.add_(1)
+
+    def _attend_all(self, block: _Block, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        shape, count = self.shape, len(x)
+        heads = F.linear(self._normed(x, block.attention_norm), block.qkv).view(count, -1, shape.head)
+        query, key, value = heads.transpose(0, 1).split([shape.heads, shape.kv_heads, shape.kv_heads])
+        query, key = _rotate(query, cos, sin), _rotate(key, cos, sin)
+        block.keys[:, :count], block.values[:, :count] = key, value
+        mixed = F.scaled_dot_product_attention(
+            query[None], key[None], value[None], is_causal=True, enable_gqa=shape.kv_heads < shape.heads
+        )
+        return mixed[0].transpose(0, 1).reshape(count, -1)
 
     def _attend(self, block: _Block, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor) -> Tensor:
         shape = self.shape
@@ -160,4 +208,4 @@ class LlamaStep:
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary embedding in the half-split layout of the Hugging Face models; ``sin`` carries the sign."""
     half = x.shape[-1] // 2
-    return x * cos + torch.cat([x[:, half:], x[:, :half]], -1) * sin
+    return x * cos + torch.cat([x[..., half:], x[..., :half]], -1) * sin

@@ -165,6 +165,7 @@ def gpu(document: Mapping[str, Any]) -> str:
     lines += ["", f"| {head} | floor, ms | graph / floor | n |", "|---|---|---|---|---|---|---|---|---|"]
     for name, found in results.get("stages", {}).items():
         lines += [gpu_row(name, precision, found) for precision in ("fp32", "tf32", "bf16")]
+    lines += gpu_preset(results.get("preset", {}))
     lines += [
         "",
         "| decoding in bf16, tokens/s | weights, GB | eager | graph | floor | time of graph / floor |",
@@ -173,6 +174,7 @@ def gpu(document: Mapping[str, Any]) -> str:
     for name, found in results.get("decode", {}).items():
         keys = ("weights_gb", "eager_tokens_s", "graph_tokens_s", "floor_tokens_s", "graph_over_floor")
         lines.append(f"| {name} | " + " | ".join(shown(found[key]) for key in keys) + " |")
+    lines += gpu_prompts(results.get("decode", {}))
     lines += gpu_training(results.get("training", {}))
     return "\n".join([*lines, *(f"\nSkipped: {why}." for why in results["skipped"]), ""])
 
@@ -188,6 +190,41 @@ def gpu_row(name: str, precision: str, found: Mapping[str, Any]) -> str:
     rest = (here["kernels"], here["floor_ms"], here["graph_over_floor"], graph["n"])
     cells = (name, precision, f"{error:.1e}", *times, *(shown(value) for value in rest))
     return "| " + " | ".join(cells) + " |"
+
+
+def gpu_preset(found: Mapping[str, Any]) -> list[str]:
+    """Table of the stages of a preset on a GPU, and what they come to; nothing where none was measured."""
+    if not found:
+        return []
+    rows = []
+    for name, stage in found.items():
+        graph, error = stage["graph_ms"], stage["relative_error"]
+        times = (stage["eager_ms"].get("p50"), *(graph.get(p) for p in ("p50", "p95")))
+        cells = [*(shown(time) for time in times), shown(stage["floor_ms"]), shown(stage["graph_over_floor"])]
+        parity = [f"{error[key]:.1e}" for key in ("device_bf16", "device_fp32_to_cpu_fp32")]
+        row = [name, shown(stage["parameters"] / 1e6), *cells, shown(stage.get("peak_gb")), *parity]
+        rows.append("| " + " | ".join([*row, str(graph["n"])]) + " |")
+    together = shown(sum(stage["graph_ms"]["p50"] for stage in found.values()))
+    head = "stage of v2_7b, bf16 | parameters, M | eager p50, ms | graph p50, ms | graph p95, ms | floor, ms"
+    rest = "graph / floor | peak, GB | error to float64 | GPU to CPU, fp32 | n"
+    sums = f"Sum of the medians as graphs, what a label costs when every stage is new: {together} ms."
+    return ["", f"| {head} | {rest} |", "|---" * 11 + "|", *rows, "", sums]
+
+
+def gpu_prompts(found: Mapping[str, Any]) -> list[str]:
+    """Table of reading prompts on a GPU; nothing where none was measured."""
+    rows = []
+    for name, model in found.items():
+        if "prefill" in model:
+            prompt, error = model["prefill"], model["relative_error"]["device_bf16"]
+            times = (prompt["eager_ms"]["p50"], prompt["graph_ms"]["p50"], prompt["floor_ms"])
+            cells = [shown(value) for value in (prompt["tokens"], *times, prompt["graph_over_floor"])]
+            errors = [f"{error['prefill']:.1e}", f"{error['step']:.1e}"]
+            rest = [shown(model.get("peak_gb")), *errors, str(prompt["graph_ms"]["n"])]
+            rows.append("| " + " | ".join([name, *cells, *rest]) + " |")
+    head = "prompt in bf16 | tokens | eager p50, ms | graph p50, ms | floor, ms | graph / floor"
+    more = "peak, GB | error behind the prompt | error of a step | n"
+    return ["", f"| {head} | {more} |", "|---" * 10 + "|", *rows] if rows else []
 
 
 def gpu_training(found: Mapping[str, Any]) -> list[str]:

@@ -261,8 +261,12 @@ def test_decoding_step_equals_that_of_transformers():
     for _ in range(5):
         tokens.append(int(step.token))
         step.step()
+    stepped = step.logits.clone()
     with torch.no_grad():
         logits = reference(torch.tensor([tokens])).logits[0, -1]
+        step.prefill(step.embedding[torch.tensor(tokens)])
+    assert np.allclose(step.logits, stepped, rtol=1e-6, atol=1e-8)
+    assert int(step.position) == len(tokens)
     # The tables of angles are float32 in both, and rounded once.
     assert np.allclose(step.logits, logits, rtol=1e-5, atol=1e-6)
 
@@ -326,7 +330,36 @@ def test_gpu_benchmark_runs_on_the_cpu(tmp_path):
     }
     for found in document["results"]["stages"].values():
         assert found["relative_error"]["cpu_fp32"] < 1e-4
-    assert "perception_net | bf16" in tables.table([document])
+    for found in document["results"]["preset"].values():
+        assert found["flops"] > 0 and found["relative_error"]["device_fp32"] < 1e-5
+    (language,) = document["results"]["decode"].values()
+    assert language["relative_error"]["cpu_fp32"]["prefill"] < 1e-5
+    made = tables.table([document])
+    for row in ("perception_net | bf16", "| eva_frames |", "| tiny | 8 |"):
+        assert row in made
+
+
+def test_stages_of_a_preset_have_the_shapes_of_the_published_model():
+    """Counted on the meta device: nothing is computed, so that full sizes can be checked anywhere."""
+    torch = pytest.importorskip("torch", reason="needs torch")
+    pytest.importorskip("transformers", reason="needs transformers")
+    from benchmark import gpu_preset
+
+    found = gpu_preset.stages(gpu_preset.PresetPlan())
+    assert tuple(found) == gpu_preset.NAMES
+    with torch.device("meta"):
+        built = {name: stage.build() for name, stage in found.items()}
+        outputs = {
+            name: built[name].eval()(*(torch.empty(shape) for shape in stage.shapes))
+            for name, stage in found.items()
+        }
+    counts = {name: sum(p.numel() for p in module.parameters()) for name, module in built.items()}
+    whole_eva = 1_011_146_112 + 2 * 1408  # and the norm behind it, which has no learned values as released
+    assert counts["eva_image"] == counts["eva_frames"] == whole_eva
+    assert counts["whisper"] == 636_968_960
+    assert outputs["eva_image"][1].shape == (1, 256, 5632)
+    assert outputs["eva_frames"].shape == (1, 64, 1408) and outputs["whisper"].shape == (1, 64, 1280)
+    assert outputs["fusion_adapters_head"][2].shape == (1, 448, 4096)
 
 
 def test_training_step_is_measured_on_the_cpu(tmp_path):
