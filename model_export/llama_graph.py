@@ -109,7 +109,7 @@ class _DecoderBuilder(GraphBuilder):
         self.input("total_sequence_length", TensorProto.INT32, [])
         self.output("hidden", TensorProto.FLOAT, [1, 1, s.hidden])
         for table in ("cos", "sin"):
-            rope_table(self, table, s, self.rope)
+            rope_table(self, table, table, s, self.rope)
         self.constant("last", np.array([-1], np.int64))
         normed, residual = self._norm("inputs_embeds", "blk.0.attn_norm.weight"), "inputs_embeds"
         for layer in range(s.layers):
@@ -251,13 +251,13 @@ _BLOCKS: Mapping[str, tuple[int, str]] = {
 }
 
 
-def rope_table(builder: GraphBuilder, table: str, shape: LlamaShape, rope: str) -> str:
-    """Add the rotary table ``cos`` or ``sin``, float32 (positions, head_dim / 2)."""
+def rope_table(builder: GraphBuilder, name: str, table: str, shape: LlamaShape, rope: str) -> str:
+    """Add the rotary table ``cos`` or ``sin`` under a name, float32 (positions, head_dim / 2)."""
     size = (shape.positions, shape.head_dim // 2)
     if rope == "stored":
-        return builder.stored(table, "float32", size, "float32", [f"rope.{table}"])
+        return builder.stored(name, "float32", size, "float32", [f"rope.{table}"])
     options = {"theta": shape.rope_theta, "dim": shape.head_dim, "positions": shape.positions}
-    return builder.stored(table, "float32", size, f"rope.{table}", options=options)
+    return builder.stored(name, "float32", size, f"rope.{table}", options=options)
 
 
 def n_bits(builder: GraphBuilder, inputs: Sequence[str], out: str, rows: int, columns: int, bits: int) -> str:

@@ -9,26 +9,14 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs it)")
-transformers = pytest.importorskip("transformers", reason="needs transformers (pip install .[training])")
+pytest.importorskip("transformers", reason="needs transformers (pip install .[training])")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install .[cpu])")
+
+from small_llama import HIDDEN, ROPES, adapted, llama, worst  # noqa: E402
 
 from emollama_ros.errors import ConfigError  # noqa: E402
 from emollama_ros.language.decoder import Decoder  # noqa: E402
 from model_export.language_model import merged, write_language_model  # noqa: E402
-from training.networks.language import with_lora  # noqa: E402
-from training.presets import LoraPreset  # noqa: E402
-
-HIDDEN, VOCAB = 64, 160
-ROPES = {
-    "default": {"rope_type": "default", "rope_theta": 500.0},
-    "llama3": {
-        "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0, "original_max_position_embeddings": 32,
-    },
-    "yarn": {
-        "rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": 32,
-    },
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,29 +29,6 @@ class NoEmbedding:
     """Stands for the table where embeddings are given."""
 
     hidden: int = HIDDEN
-
-
-def llama(rope="default", seed=0, **changes):
-    torch.manual_seed(seed)
-    sizes = {
-        "hidden_size": HIDDEN, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "vocab_size": VOCAB, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": True, "rope_parameters": ROPES[rope], "initializer_range": 0.15,
-    }  # fmt: skip
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes | changes)).eval()
-    for name, weight in model.named_parameters():
-        if "norm" in name:
-            torch.nn.init.uniform_(weight, 0.5, 1.5)
-    return model
-
-
-def adapted(model):
-    """With LoRA that does something: peft starts its second matrix at zero."""
-    model = with_lora(model, LoraPreset(rank=4, alpha=8.0, targets=("q_proj", "v_proj"))).eval()
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.3)
-    return model
 
 
 @torch.no_grad()
@@ -80,10 +45,6 @@ def decoder_of(folder):
 
 def embeds(count=11):
     return np.random.default_rng(1).normal(size=(count, HIDDEN)).astype(np.float32)
-
-
-def worst(found, wanted):
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("rope", ROPES)
