@@ -6,8 +6,9 @@ Both train the same network (the ``tiny`` preset, its language model with random
 clips and the same questions in the same order, to the same effective batch. The loop is written as the
 released code of Emotion-LLaMAv2 trains: a clip is decoded at every visit, all its frames; its sound is padded
 to 30 s; the vocabulary is computed for every token; one sample goes through the network at a time, with
-gradient checkpointing as the released configuration has it, and gradients are accumulated. What the released
-code does worse is left out: two copies of the picture encoder, and Whisper's decoder.
+gradient checkpointing as the released configuration has it, and gradients are accumulated. The loop computes
+in single precision, because the released code's mixed precision is CUDA's and does nothing on a CPU; ours
+keeps the frozen weights as the preset says, in bfloat16. What the released code does worse is left out: two copies of the picture encoder, and Whisper's decoder.
 
 Each side has a process of its own, and they take turns, epoch by epoch, so that both meet the same
 disturbances while memory is told apart.
@@ -200,8 +201,8 @@ def _preset(plan: Plan) -> Any:
     return tiny.model_copy(update={"curriculum": (stage,)})
 
 
-def _language(plan: Plan, preset: Any, *, checkpointing: bool) -> Any:
-    """SmolLM2's shapes with random weights, and LoRA."""
+def _language(plan: Plan, preset: Any, *, checkpointing: bool, precision: str) -> Any:
+    """SmolLM2's shapes with random weights, the frozen ones in some precision, and LoRA."""
     import torch
     from transformers import LlamaForCausalLM
 
@@ -210,8 +211,8 @@ def _language(plan: Plan, preset: Any, *, checkpointing: bool) -> Any:
     config = smollm2_config()
     config.num_hidden_layers = plan.layers or config.num_hidden_layers
     torch.manual_seed(0)
-    model = with_lora(LlamaForCausalLM(config), preset.language.lora, checkpointing=checkpointing)
-    return LanguageModel(model, _Words())
+    frozen = LlamaForCausalLM(config).to(getattr(torch, precision))
+    return LanguageModel(with_lora(frozen, preset.language.lora, checkpointing=checkpointing), _Words())
 
 
 def _records(plan: Plan) -> list[Any]:
@@ -252,7 +253,9 @@ class Ours:
         (roots / "javanese_av").symlink_to(folder / "clips")
         self.encoders = Encoders(self.preset)
         self.shapes = self.encoders.shapes
-        self.language = _language(plan, self.preset, checkpointing=False)
+        self.language = _language(
+            plan, self.preset, checkpointing=False, precision=self.preset.language.precision
+        )
         self.net = build(self.preset, self.shapes, self.language)
         self.corpus: Any = None
 
@@ -299,7 +302,7 @@ class Loop:
         self.plan, self.folder, self.preset = plan, folder, _preset(plan)
         padded = self.preset.audio.model_copy(update={"pad_to_s": 30.0})
         self.encoders = Encoders(self.preset.model_copy(update={"audio": padded}))
-        self.language = _language(plan, self.preset, checkpointing=True)
+        self.language = _language(plan, self.preset, checkpointing=True, precision="float32")
         self.net = build(self.preset, self.encoders.shapes, self.language).train()
         self.optimiser = torch.optim.AdamW([p for p in self.net.parameters() if p.requires_grad], 1e-4)
         self.visits = self._visits()

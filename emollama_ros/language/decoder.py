@@ -65,20 +65,24 @@ def open_table(folder: Path, layout: Layout, name: str) -> TokenTable:
 
 
 class PlainTable:
-    """Rows in float32 or float16."""
+    """Rows in float32 or float16.
+
+    Attributes:
+        rows: (vocab, hidden).
+    """
 
     def __init__(self, rows: NDArray[np.floating[Any]]) -> None:
         """Wrap rows (vocab, hidden)."""
-        self._rows = rows
+        self.rows = rows
 
     def __call__(self, tokens: Sequence[int]) -> Floats:
         """See `TokenTable`."""
-        return self._rows[np.asarray(tokens, dtype=np.intp)].astype(np.float32)
+        return self.rows[np.asarray(tokens, dtype=np.intp)].astype(np.float32)
 
     @property
     def hidden(self) -> int:
         """See `TokenTable`."""
-        return int(self._rows.shape[1])
+        return int(self.rows.shape[1])
 
 
 class EmbeddingTable:
