@@ -6,8 +6,8 @@ Prompt lookup (Saxena 2023; n-grams of the prompt and of what was written, as in
 ``prompt_lookup_num_tokens``) proposes the tokens that followed the last n-gram where it stood before, and has
 them checked in one pass. Right guesses are free tokens; wrong ones cost a longer pass. The texts are those
 that language models are trained to write here, so that this is what a model gains that has learnt to write
-them; them; times of passes of one token and of several, each with its scores over the vocabulary, are measured in
-the same run.
+them. Times of passes of one token and of several, each with its scores over the vocabulary, are measured
+in the same run.
 """
 
 from __future__ import annotations
