@@ -316,6 +316,45 @@ class _Report:
         self._progress.update(self._task, completed=share, description=what)
 
 
+@bundle_app.command("engines")
+def bundle_engines(
+    bundle: BundleOption = None,
+    flavour: Annotated[str, typer.Option(help="auto, tensorrt or rtx.")] = "auto",
+    fp16: Annotated[bool, typer.Option("--fp16", help="Compute in half precision.")] = False,
+    workspace_mb: Annotated[int, typer.Option(help="Most memory for scratch, MB.")] = 2048,
+    ranges: Annotated[
+        list[str] | None, typer.Option("--range", metavar="NAME=LEAST,USUAL,LARGEST", help="Of a dimension.")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Where engines are kept.")] = None,
+) -> None:
+    """Build the TensorRT engines of a bundle for this machine, so that the first start is not slow."""
+    build_engines(Bundle.load(bundle), flavour, fp16, workspace_mb, ranges or [], cache)
+
+
+def build_engines(
+    bundle: Bundle, flavour: str, fp16: bool, workspace_mb: int, ranges: Sequence[str], cache: Path | None
+) -> None:
+    """Build the engines of a bundle, and print each with its size, or why there is none.
+
+    Raises:
+        EngineError: TensorRT is missing, or a graph cannot be built.
+    """
+    from emollama_ros.engines.base import default_cache_dir
+    from emollama_ros.engines.tensorrt_api import load_tensorrt
+    from emollama_ros.engines.tensorrt_build import BuildOptions, build_all, parse_ranges
+
+    options = BuildOptions(fp16, workspace_mb, parse_ranges(ranges), cache or default_cache_dir())
+    trt = load_tensorrt(flavour, to_build=True)
+    say(f"{trt.title}, {options.precision}")
+    graphs = {name: bundle.path / graph.file for name, graph in bundle.manifest.graphs.items()}
+    for name, found in build_all(graphs, trt, options):
+        if isinstance(found, str):
+            typer.echo(f"{name}: skipped: {found}")
+            continue
+        size = f"{found.record['engine_bytes'] / 1e6:.1f} MB"
+        typer.echo(f"{name}: {'built' if found.is_new else 'kept'}, {size}, {found.path}")
+
+
 # --- demo -------------------------------------------------------------------------------------------------
 
 

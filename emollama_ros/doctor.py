@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emollama_ros.bundle import Bundle, assembled_path
-from emollama_ros.engines.base import cuda_available
-from emollama_ros.errors import BundleError, EmollamaError
+from emollama_ros.engines.base import EngineOptions, cuda_available
+from emollama_ros.engines.loading import choose
+from emollama_ros.engines.tensorrt_api import FLAVOURS, installed
+from emollama_ros.errors import BundleError, EmollamaError, EngineError
 from emollama_ros.nodes.transport import PROFILE, VARIABLES, config_file
 
 State = Literal["ok", "note", "broken"]
@@ -191,6 +193,36 @@ def check_provider(name: str, has_gpu: bool) -> Check:
     return Check(name, "note", why, "its libraries do not load: pip install 'onnxruntime-gpu[cuda,cudnn]'")
 
 
+def check_tensorrt(has_gpu: bool | None = None) -> Check:
+    """Say what TensorRT is installed; it is not imported, because it may crash without a driver."""
+    has_gpu = cuda_available() if has_gpu is None else has_gpu
+    found = [f"{name} {_module_version(FLAVOURS[name])}" for name in installed()]
+    if not found:
+        fix = "for engine:=tensorrt: docs/deployment.md" if has_gpu else ""
+        return Check("TensorRT", "note" if has_gpu else "ok", "not installed", fix)
+    use = "engine:=tensorrt takes it" if has_gpu else "no GPU: it can build engines at most"
+    return Check("TensorRT", "ok", f"{', '.join(found)}; {use}")
+
+
+def check_choice() -> Check:
+    """Say which engine `auto` takes, and why."""
+    try:
+        choice = choose(EngineOptions())
+    except EngineError as error:
+        return Check("engine:=auto", "broken", str(error), "pip install onnxruntime or onnxruntime-gpu")
+    return Check("engine:=auto", "ok", f"takes {choice.kind} ({choice.why})")
+
+
+def _module_version(module: str) -> str:
+    """Version of a package by the names that its wheels have; JetPack's has none."""
+    for suffix in ("", "-cu13", "-cu12"):
+        try:
+            return importlib.metadata.version(module.replace("_", "-") + suffix)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "(version not known)"
+
+
 def check_cuda() -> Check:
     """Ask the CUDA driver for its version and devices."""
     if not cuda_available():
@@ -331,6 +363,8 @@ def examine(bundle: Path | None = None) -> list[Check]:
         check_ros,
         check_engine,
         check_cuda,
+        check_tensorrt,
+        check_choice,
         lambda: check_bundle(bundle),
         check_codecs,
         check_microphone,

@@ -52,5 +52,28 @@ def language_graph(
     main(["--gguf", str(gguf), "--wheel", str(wheel), "--out", str(out)])
 
 
+@app.command()
+def tensorrt(
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    flavour: Annotated[str, typer.Option(help="auto, tensorrt or rtx.")] = "auto",
+    fp16: Annotated[bool, typer.Option("--fp16", help="Compute in half precision.")] = False,
+    workspace_mb: Annotated[int, typer.Option(help="Most memory for scratch, MB.")] = 2048,
+    ranges: Annotated[
+        list[str] | None, typer.Option("--range", metavar="NAME=LEAST,USUAL,LARGEST", help="Of a dimension.")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Where engines are kept.")] = None,
+) -> None:
+    """Build the TensorRT engines of a bundle for this machine; the same as ``emollama bundle engines``."""
+    from emollama_ros.bundle import Bundle
+    from emollama_ros.cli import build_engines
+    from emollama_ros.errors import EmollamaError
+
+    try:
+        build_engines(Bundle.load(folder), flavour, fp16, workspace_mb, ranges or [], cache)
+    except EmollamaError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
 if __name__ == "__main__":
     app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,29 @@ def _providers(kind: str, options: EngineOptions) -> list[Any]:
         settings: dict[str, str] = {"trt_fp16_enable": "1"}
         if options.cache_dir is not None:
             options.cache_dir.mkdir(parents=True, exist_ok=True)
-            settings |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(options.cache_dir)}
+            folder = str(options.cache_dir)
+            settings |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": folder}
+            settings |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": folder}
         return [(_PROVIDER["tensorrt"], settings), _PROVIDER["cuda"], _PROVIDER["cpu"]]
     return [_PROVIDER[kind]] + ([_PROVIDER["cpu"]] if kind != "cpu" else [])
+
+
+def missing_libraries(listing: str) -> tuple[str, ...]:
+    """Libraries that ``ldd`` could not find, from what it printed."""
+    lines = (line.split("=>") for line in listing.splitlines())
+    return tuple(parts[0].strip() for parts in lines if len(parts) == 2 and "not found" in parts[1])
+
+
+def _why_not_loaded(onnxruntime: Any, kind: str) -> str:
+    """What a provider lacks, as far as the linker tells; the provider itself is not loaded again."""
+    library = Path(onnxruntime.__file__).parent / "capi" / f"libonnxruntime_providers_{kind}.so"
+    try:
+        listing = subprocess.run(["ldd", str(library)], capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        listing = ""
+    if missing := missing_libraries(listing):
+        return f"not found: {', '.join(missing)}; install them, or: pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    return f"{library.name} did not load"
 
 
 class OnnxRuntimeEngine:
@@ -90,7 +111,9 @@ class OnnxRuntimeEngine:
         self._outputs = [output.name for output in self._session.get_outputs()]
         used = self._session.get_providers()[0]
         if used != _PROVIDER[kind]:
-            raise EngineError(f"engine {kind!r}: {path.name} fell back to {used}; its libraries did not load")
+            raise EngineError(
+                f"engine {kind!r}: {path.name} fell back to {used}; {_why_not_loaded(onnxruntime, kind)}"
+            )
         self._device = f"{kind} (onnxruntime {onnxruntime.__version__})"
 
     @property

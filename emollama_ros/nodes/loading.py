@@ -80,6 +80,7 @@ def load_model(parameters: PerceptionParameters) -> Model:
     # Imported here: a node that is only being listed or parsed need not load an inference engine.
     from emollama_ros.bundle import Bundle
     from emollama_ros.engines import EngineOptions
+    from emollama_ros.engines.loading import choose
     from emollama_ros.perception import Perception
     from emollama_ros.pipeline import EmotionPipeline, PipelineConfig
     from emollama_ros.reasoning import load_reasoner
@@ -106,6 +107,7 @@ def load_model(parameters: PerceptionParameters) -> Model:
         "bundle": f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.path})",
         "bundle sha256": bundle.sha256,
         "engine": perception.device,
+        "engine chosen because": choose(options).why,
         "reasoning": "on" if reasoner else "off",
     }
     return Model(

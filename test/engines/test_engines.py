@@ -73,3 +73,13 @@ def test_a_damaged_graph_is_named(tmp_path):
 def test_wrong_inputs_are_an_engine_error(graph):
     with pytest.raises(EngineError, match="inference failed"):
         load_engine(graph, EngineOptions("cpu")).run({"z": np.zeros(1, np.float32)})
+
+
+def test_the_library_that_a_provider_lacks_is_named():
+    listing = """
+        libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f00)
+        libcublasLt.so.13 => not found
+        libcudnn.so.9 => not found
+        linux-vdso.so.1 (0x00007ffc)
+    """
+    assert ort.missing_libraries(listing) == ("libcublasLt.so.13", "libcudnn.so.9")
