@@ -47,4 +47,4 @@ def adapted(model):
 
 def worst(found, wanted):
     """Largest difference, relative to the largest number."""
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+    return float(np.abs(found - wanted).max() / max(np.abs(wanted).max(), 1e-9))

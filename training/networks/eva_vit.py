@@ -126,7 +126,7 @@ class EvaViT(nn.Module):
 
     def _through(self, images: Tensor, depth: int) -> Tensor:
         rows, columns = (side // self.config.patch for side in images.shape[-2:])
-        x = torch.cat([self.cls_token.expand(len(images), -1, -1), self.patch_embed(images)], dim=1)
+        x = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), self.patch_embed(images)], dim=1)
         x = x + self._positions(rows, columns)
         for block in self.blocks[:depth]:
             x = block(x)

@@ -50,7 +50,7 @@ class QFormer(nn.Module):
     def fuse(self, projected: Sequence[Tensor]) -> Tensor:
         """Fuse projected streams, each (B, T, width), into (B, tokens, output)."""
         memory = torch.cat(list(projected), dim=1) + self.positions
-        queries = self.queries.expand(len(memory), -1, -1)
+        queries = self.queries.expand(memory.shape[0], -1, -1)
         return self.out(self.decoder(queries, memory))
 
 
