@@ -2,6 +2,7 @@
 
 python -m benchmark [--quick] [--only stages,engines,language,graph,scorer,prepare]
 python -m benchmark training [--quick]  # training against a straightforward loop (``make bench-training``)
+python -m benchmark roofline [--write] # computed times and memory for docs/deployment.md
 python -m benchmark table [--write]    # the table of docs/benchmarks.md from the JSON files
 """
 
@@ -54,16 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmark", description="Measure the system on this machine."
     )
-    parser.add_argument("what", nargs="?", choices=("run", "table", "training"), default="run")
+    parser.add_argument("what", nargs="?", choices=("run", "table", "training", "roofline"), default="run")
     parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
     parser.add_argument(
         "--out", type=Path, help="folder for the JSON (benchmark/results; build/benchmark if quick)"
     )
-    parser.add_argument("--write", action="store_true", help="table: put it into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="table, roofline: put it into its document")
     given = parser.parse_args(arguments)
     if given.what == "table":
         return tables.run(given.out or record.RESULTS, given.write)
+    if given.what == "roofline":
+        from benchmark import roofline
+
+        return roofline.run(given.write)
     if given.what == "training":
         return train(given.quick, given.out)
     parts = given.only.split(",")

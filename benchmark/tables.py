@@ -127,7 +127,7 @@ def inserted(text: str, made: str) -> str:
 
 def table(documents: Sequence[Mapping[str, Any]]) -> str:
     """Return the tables of all results as Markdown."""
-    makers = {"system": system, "gpu": gpu, "gpu_smoke": gpu, "training": training}
+    makers = {"robot": robot, "system": system, "gpu": gpu, "gpu_smoke": gpu, "training": training}
     return "\n".join(makers[d["what"]](d) for d in documents if d["what"] in makers)
 
 
@@ -268,6 +268,22 @@ def training(document: Mapping[str, Any]) -> str:
         f"| loop over here (memory: here over loop) | {' | '.join(times)} | {results['memory_ratio']} x |"
     )
     return "\n".join([*lines, ""])
+
+
+def robot(document: Mapping[str, Any]) -> str:
+    """Table of a bundle's graphs on the engines of a machine."""
+    lines = [
+        *heading(document),
+        "| engine | graph | load, s | p50, ms | p95, ms | p99, ms | error to CPU | n |",
+    ]
+    lines.append("|---" * 8 + "|")
+    for found in document["results"]["engines"].values():
+        for name, graph in found["graphs"].items():
+            run = graph["run_ms"]
+            times = [shown(graph["load_s"]), *(shown(run.get(p)) for p in PERCENTILES)]
+            cells = [found["device"], name, *times, f"{graph['relative_error_to_cpu']:.1e}", str(run["n"])]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, *(f"\nSkipped: {why}." for why in document["results"]["skipped"]), ""])
 
 
 def heading(document: Mapping[str, Any]) -> Iterator[str]:

@@ -49,7 +49,7 @@ def first_device() -> Device:
 
 
 def _candidates() -> Iterator[str]:
-    yield from _NAMES
+    yield from (*_NAMES, "/usr/local/cuda/lib64/libcudart.so")
     spec = importlib.util.find_spec("nvidia")
     for root in (spec.submodule_search_locations or []) if spec else []:
         yield from (str(path) for path in sorted(Path(root).glob("*/lib/libcudart.so.*")))
