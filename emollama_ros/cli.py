@@ -26,6 +26,7 @@ from emollama_ros import doctor as examination
 from emollama_ros.analysis import Analysis, AnalysisOptions, Analyzer
 from emollama_ros.bundle import (
     MANIFEST,
+    SEAL,
     Bundle,
     assembled_path,
     copy_shipped,
@@ -266,7 +267,8 @@ def bundle_assemble(
         done = assemble_default(source)
     for entry in done.manifest.files:
         typer.echo((done.path / entry).absolute())
-    typer.echo((done.path / MANIFEST).absolute())
+    for name in (SEAL, MANIFEST):
+        typer.echo((done.path / name).absolute())
 
 
 def _assembled() -> Bundle | None:

@@ -169,6 +169,7 @@ class TestAssemble:
             if entry["assembled_from"]:
                 entry |= {"bytes": 0, "sha256": empty}
         (package / MANIFEST).write_text(json.dumps(described))
+        bundles.seal(package)
         monkeypatch.setattr(bundles, "_PACKAGED", tmp_path / "package")
         monkeypatch.setattr(bundles.sys, "prefix", str(tmp_path / "venv"))
         monkeypatch.delenv(bundles.ENVIRONMENT, raising=False)
