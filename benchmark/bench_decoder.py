@@ -31,7 +31,7 @@ from emollama_ros.language.decoder import Decoder
 from emollama_ros.language.tokenizer import Tokenizer
 from emollama_ros.reasoning import Reasoner, ReasonerOptions
 
-FORMATS = ("int8", "int4", "int4_zero")
+FORMATS = ("int8", "int8_wide", "int4", "int4_zero")
 PROMPT, STEPS, REPEATS = 290, 40, 5
 QUESTIONS = (
     "What is the capital of France?",

@@ -15,6 +15,7 @@ fill in without torch. `model_export.language_model` writes the same files from 
 
 Weight formats (figures in docs/language.md):
     int8     8-bit codes, one scale for 32 weights; the default.
+    int8_wide  8-bit codes, one scale for 64 weights where a matrix is whole such blocks: a tenth faster.
     int4     4-bit codes and a minimum for 32 weights (GGUF's Q4_1): codes with zero point 8, plus a float
              product that adds each block's offset. Exact for weights that come from such a file.
     int4_symmetric  4-bit codes around 8, one scale for 32 weights: the smallest.
@@ -50,11 +51,13 @@ from emollama_ros.language.packing import BLOCK, GgufSource, Packed, WeightSourc
 from emollama_ros.language.tokenizer import tokenizer_json
 from model_export.graph_builder import ORT, GraphBuilder
 
-WeightFormat = Literal["int8", "int4", "int4_symmetric", "int4_zero", "float16", "float32"]
+WeightFormat = Literal["int8", "int8_wide", "int4", "int4_symmetric", "int4_zero", "float16", "float32"]
 
 #: MatMulNBits: quantise activations to 8 bits as well, so that integer dot products do the work.
 _ACCURACY_LEVEL = 4
 _OPSET = 20
+#: Weights that share a scale in the wide format.
+_WIDE = 64
 #: Weights of a head that is not tied to the embedding.
 HEAD_DATA = "head.onnx.data"
 
@@ -178,16 +181,16 @@ class _DecoderBuilder(GraphBuilder):
         if self.weights in ("float32", "float16"):
             return self._float_linear(x, sources, out, (columns, rows))
         bits, kind = _BLOCKS[self.weights]
-        blocks = columns // BLOCK
-        codes = self.stored(
-            f"{out}.codes", "uint8", (rows, blocks, BLOCK * bits // 8), f"{kind}.codes", sources
-        )
-        scale = self.stored(f"{out}.scale", "float32", (rows, blocks), f"{kind}.scale", sources)
+        block = _WIDE if self.weights == "int8_wide" and columns % _WIDE == 0 else BLOCK
+        blocks, options = columns // block, {"block": block} if block != BLOCK else {}
+        size = (rows, blocks, block * bits // 8)
+        codes = self.stored(f"{out}.codes", "uint8", size, f"{kind}.codes", sources, options)
+        scale = self.stored(f"{out}.scale", "float32", (rows, blocks), f"{kind}.scale", sources, options)
         inputs = [x, codes, scale]
         if self.weights == "int4_zero":
             inputs.append(self.stored(f"{out}.zero", "float32", (rows, blocks), "q4_1.zero", sources))
         product = f"{out}.product" if self.weights == "int4" else out
-        n_bits(self, inputs, product, rows, columns, bits)
+        n_bits(self, inputs, product, rows, columns, bits, block)
         if self.weights == "int4":
             self._add_rest(x, sources, product, out, rows, blocks)
         return out
@@ -245,6 +248,7 @@ class _DecoderBuilder(GraphBuilder):
 #: Bits and packing of the formats of MatMulNBits.
 _BLOCKS: Mapping[str, tuple[int, str]] = {
     "int8": (8, "int8"),
+    "int8_wide": (8, "int8"),
     "int4": (4, "q4_1"),
     "int4_zero": (4, "q4_1"),
     "int4_symmetric": (4, "int4"),
@@ -260,9 +264,17 @@ def rope_table(builder: GraphBuilder, name: str, table: str, shape: LlamaShape, 
     return builder.stored(name, "float32", size, f"rope.{table}", options=options)
 
 
-def n_bits(builder: GraphBuilder, inputs: Sequence[str], out: str, rows: int, columns: int, bits: int) -> str:
+def n_bits(
+    builder: GraphBuilder,
+    inputs: Sequence[str],
+    out: str,
+    rows: int,
+    columns: int,
+    bits: int,
+    block: int = BLOCK,
+) -> str:
     """Add a MatMulNBits node: x (.., columns) to (.., rows)."""
-    sizes = {"K": columns, "N": rows, "bits": bits, "block_size": BLOCK}
+    sizes = {"K": columns, "N": rows, "bits": bits, "block_size": block}
     return builder.node("MatMulNBits", inputs, out, ORT, accuracy_level=_ACCURACY_LEVEL, **sizes)
 
 

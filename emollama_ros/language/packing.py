@@ -164,21 +164,24 @@ def _int4_scale(source: WeightSource, names: Sequence[str], _: Mapping[str, floa
     return _int4_blocks(source, names)[1]
 
 
-def _int8_blocks(source: WeightSource, names: Sequence[str]) -> tuple[Array, Array]:
+def _int8_blocks(
+    source: WeightSource, names: Sequence[str], options: Mapping[str, float]
+) -> tuple[Array, Array]:
+    """Codes -127..127 and scales; the option ``block`` says how many weights share one."""
     weights = _floats(source, names, {})
-    blocks = weights.reshape(len(weights), -1, BLOCK)
+    blocks = weights.reshape(len(weights), -1, int(options.get("block", BLOCK)))
     scale = np.abs(blocks).max(axis=-1) / np.float32(127)
     scale[scale == 0] = 1
     return np.rint(blocks / scale[..., None]), scale
 
 
-def _int8_codes(source: WeightSource, names: Sequence[str], _: Mapping[str, float]) -> Array:
+def _int8_codes(source: WeightSource, names: Sequence[str], options: Mapping[str, float]) -> Array:
     # MatMulNBits without zero points reads unsigned codes around 128.
-    return (_int8_blocks(source, names)[0] + 128).astype(np.uint8)
+    return (_int8_blocks(source, names, options)[0] + 128).astype(np.uint8)
 
 
-def _int8_scale(source: WeightSource, names: Sequence[str], _: Mapping[str, float]) -> Array:
-    return _int8_blocks(source, names)[1]
+def _int8_scale(source: WeightSource, names: Sequence[str], options: Mapping[str, float]) -> Array:
+    return _int8_blocks(source, names, options)[1]
 
 
 def _q4_1_parts(source: WeightSource, names: Sequence[str]) -> list[Array]:

@@ -97,7 +97,8 @@ def fresh(decoder) -> Decoder:
 
 
 @pytest.mark.parametrize(
-    ("weights", "error"), [("float32", 1e-4), ("int4_zero", 0.02), ("int4", 0.06), ("int8", 0.06)]
+    ("weights", "error"),
+    [("float32", 1e-4), ("int4_zero", 0.02), ("int4", 0.06), ("int8", 0.06), ("int8_wide", 0.08)],
 )
 def test_every_weight_format_computes_the_model(small, table, tmp_path, weights, error):
     decoder = build(tmp_path, small.source, table, weights)
