@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmark import greedy_parity, prompt_lookup, record
 from emollama_ros.bundle import Bundle
-from emollama_ros.language.assemble import DECODER_DATA, EMBEDDINGS
+from emollama_ros.language.assemble import DECODER_DATA, EMBEDDINGS, assemble
 from emollama_ros.language.decoder import Decoder
 
 #: Tokens of the prompt of both sides; positions between which the cost of a token is compared.
@@ -245,21 +245,29 @@ def build_genai(python: Path, precision: str, out: Path) -> None:
     )
 
 
-def measure(genai: Path | None, plan: Plan, threads: Sequence[int] = (2, 1)) -> dict[str, Any]:
-    """Compare at 8 bits, the format of the default bundle, with each number of threads."""
+def measure(
+    genai: Path | None, plan: Plan, threads: Sequence[int], wide: Path | None = None
+) -> dict[str, Any]:
+    """Compare with each number of threads.
+
+    Args:
+        genai: Python of an environment with onnxruntime-genai; it is left out if ``None``.
+        plan: How much is measured.
+        threads: Numbers of threads.
+        wide: Decoder files in the format ``int8_wide``; compared with the same other side, at the first number
+            of threads.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         if genai:
             build_genai(genai, "int8", Path(scratch))
-        found: dict[str, Any] = {
-            f"threads_{count}": _measure(genai, Path(scratch) / "genai", plan, count) for count in threads
-        }
-    if not genai:
-        found["skipped"] = "onnxruntime-genai: no --genai was given"
-    return found
+        model, default = Path(scratch) / "genai", Bundle.load().path
+        found = {f"threads_{count}": _measure(genai, model, plan, count, default) for count in threads}
+        if wide:
+            found[f"wide_threads_{threads[0]}"] = _measure(genai, model, plan, threads[0], wide)
+    return found | ({} if genai else {"skipped": "onnxruntime-genai: no --genai was given"})
 
 
-def _measure(genai: Path | None, model: Path, plan: Plan, threads: int) -> dict[str, Any]:
-    folder = Bundle.load().path
+def _measure(genai: Path | None, model: Path, plan: Plan, threads: int, folder: Path) -> dict[str, Any]:
     with ExitStack() as stack:
         mine = [sys.executable, "-m", "benchmark.decoder_rivals", "--serve", str(folder), str(threads)]
         sides = {"ours": stack.enter_context(working(mine))}
@@ -271,6 +279,15 @@ def _measure(genai: Path | None, model: Path, plan: Plan, threads: int) -> dict[
     least = floor(folder, found["read_gb_s"]["p50"], PROMPT)
     share = found["ours"]["decode_tokens_s"] / least["tokens_s"]
     return found | {"floor": least, "share_of_floor": record.significant(share, 3)}
+
+
+def write_wide(gguf: Path, wheel: Path, out: Path) -> Path:
+    """Write the decoder in blocks of 64."""
+    from model_export.llama_graph import write_bundle_files
+
+    write_bundle_files(out, gguf, wheel, weights="int8_wide")
+    assemble(gguf, out)
+    return out
 
 
 def genai_version(python: Path) -> str:
@@ -286,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=Plan.rounds)
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
     parser.add_argument(
-        "--gguf", type=Path, help="the language model, to compare answers with torch's as well"
+        "--gguf", type=Path, help="the language model: adds wider blocks, and answers of torch"
     )
     parser.add_argument("--wheel", type=Path, help="the package that carries it")
     parser.add_argument("--quick", action="store_true", help="little, to see that it runs")
@@ -298,9 +315,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     plan = QUICK if given.quick else Plan(rounds=given.rounds)
     found = record.document("decoder", asdict(plan) | {"seed": 0}, [], {})
-    found["results"] = measure(given.genai, plan, given.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        wide = write_wide(given.gguf, given.wheel, Path(scratch)) if given.gguf and given.wheel else None
+        found["results"] = measure(given.genai, plan, given.threads, wide)
     found["results"]["prompt_lookup"] = prompt_lookup.measure(200)
-    if given.gguf and given.wheel:
+    if wide:
         found["results"]["greedy_parity"] = greedy_parity.measure(given.gguf, given.wheel)
     found["machine"]["load_average_after"] = round(os.getloadavg()[0], 2)
     if given.genai:
