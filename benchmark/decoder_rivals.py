@@ -254,8 +254,8 @@ def measure(
         genai: Python of an environment with onnxruntime-genai; it is left out if ``None``.
         plan: How much is measured.
         threads: Numbers of threads.
-        wide: Decoder files in the format ``int8_wide``; compared with the same other side, at the first number
-            of threads.
+        wide: Decoder files in the format ``int8_wide``; compared with the same other side, at the first
+            number of threads.
     """
     with tempfile.TemporaryDirectory() as scratch:
         if genai:
