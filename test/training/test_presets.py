@@ -91,8 +91,8 @@ def test_an_unknown_template_is_refused_with_what_is_available(tiny):
 
 
 def test_a_warmup_longer_than_the_stage_is_refused(tiny):
-    tiny["curriculum"][0]["warmup"] = 600
-    refused(tiny, "warmup 600 is not shorter than steps 600")
+    tiny["curriculum"][0]["warmup"] = 160
+    refused(tiny, "warmup 160 is not shorter than steps 160")
 
 
 def test_a_word_for_a_number_is_refused_with_its_value(tiny):

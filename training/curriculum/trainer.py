@@ -28,6 +28,7 @@ from training.curriculum.examples import Batch, ExampleMaker
 from training.curriculum.network import load_trained, save_trained, trained_state
 from training.mmeverse.instructions import chance
 from training.networks.emotion_llama import IGNORED, EmotionLlama, Perceived
+from training.networks.language import suit_attention
 from training.presets import HeadPreset, Preset, StagePreset
 
 
@@ -100,6 +101,8 @@ class Trainer:
         """Prepare; nothing is trained yet."""
         self.preset, self.examples, self.out, self.accelerator = preset, examples, out, accelerator
         out.mkdir(parents=True, exist_ok=True)
+        if net.llama_model is not None:
+            suit_attention(net.llama_model, accelerator.device)
         self._module = LearningNetwork(net, preset.head)
         self._log = _Log(out / "log.jsonl") if accelerator.is_main_process else None
 

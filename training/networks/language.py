@@ -152,6 +152,17 @@ def with_lora(model: nn.Module, lora: LoraPreset, *, checkpointing: bool = False
     return adapted
 
 
+def suit_attention(model: nn.Module, device: torch.device) -> None:
+    """Let a model of transformers attend in the way that is fastest where it will be trained.
+
+    PyTorch's fused attention on CPUs takes four times as long in bfloat16 as plain products do (sequences of
+    112 tokens, forward and backward), and about as long in single precision.
+    """
+    base = getattr(model, "get_base_model", lambda: model)()
+    if device.type == "cpu" and base.dtype != torch.float32:
+        base.set_attn_implementation("eager")
+
+
 def smollm2_config() -> Any:
     """SmolLM2-135M's sizes, as a ``LlamaConfig`` of transformers."""
     from transformers import LlamaConfig
