@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,7 @@ from numpy.typing import NDArray
 from emollama_ros.engines.base import Arrays, EngineOptions, Signature
 from emollama_ros.engines.cuda import Cuda
 from emollama_ros.engines.tensorrt_api import TensorRt, load_tensorrt
-from emollama_ros.engines.tensorrt_build import (
-    BuildOptions,
-    BuiltEngine,
-    Target,
-    engine_path,
-    ensure_engine,
-    graph_sha256,
-    identity,
-    read_engine,
-    target_of,
-)
+from emollama_ros.engines.tensorrt_build import BuildOptions, ensure_engine, find_engine, target_of
 from emollama_ros.errors import EngineError
 
 #: Captured graphs kept; of more shapes, those not used for longest are let go.
@@ -262,27 +252,17 @@ class TensorRtEngine:
 def load_native(path: Path, options: EngineOptions) -> TensorRtEngine:
     """Load the engine of a graph, built first if there is none for this machine.
 
-    An engine in half precision that is there (``emollama bundle engines --fp16``) is taken before one in
-    single precision; what is built here is in single precision.
+    What ``emollama bundle engines`` built is taken, with the ranges given there, and half precision before
+    single; what is built here is in single precision.
 
     Raises:
         EngineError: TensorRT is missing, or the graph cannot be built or loaded.
     """
     trt = load_tensorrt()
     target = target_of(trt)
-    built = _existing_or_new(path, options, trt, target)
-    device = f"tensorrt ({trt.title}, {built.record['precision']}, {target.gpu})"
-    return TensorRtEngine(path.name, built.path.read_bytes(), trt, Cuda(), device)
-
-
-def _existing_or_new(path: Path, options: EngineOptions, trt: TensorRt, target: Target) -> BuiltEngine:
     if options.cache_dir is None:
         raise EngineError("engine 'tensorrt' needs a folder for its engines; leave cache_dir as it is")
-    full = BuildOptions(cache_dir=options.cache_dir)
-    half = replace(full, fp16=True)
-    made_for = identity(graph_sha256(path), target, half)
-    place = engine_path(path.stem, made_for, half.cache_dir)
-    record, _ = read_engine(place, made_for)
-    if record is not None:
-        return BuiltEngine(place, record, False)
-    return ensure_engine(path, trt, target, full)
+    kept = find_engine(path, target, options.cache_dir)
+    built = kept or ensure_engine(path, trt, target, BuildOptions(cache_dir=options.cache_dir))
+    device = f"tensorrt ({trt.title}, {built.record['precision']}, {target.gpu})"
+    return TensorRtEngine(path.name, built.path.read_bytes(), trt, Cuda(), device)

@@ -6,6 +6,7 @@ and in a record beside it with the hash of the engine. What is stale, foreign or
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from emollama_ros.errors import ConfigError, EngineError
 BUILDER_VERSION = 1
 #: Least, most usual and largest size of free dimensions, by their names.
 RANGES: Mapping[str, tuple[int, int, int]] = {
-    "batch": (1, 1, 8),
+    "batch": (1, 1, 4),
     "frames": (1, 2, 16),
     "time": (40, 400, 3000),
     "count": (1, 128, 16384),
@@ -113,13 +114,24 @@ def target_of(trt: TensorRt) -> Target:
 
 
 def graph_sha256(path: Path) -> str:
-    """Hash of a graph and of the files beside it that hold its weights (``<name>.data``, ``<name>_data``)."""
+    """Hash of a graph and of the files beside it that it names: there may be its weights.
+
+    Names are looked for in the bytes of the graph, so that running needs no package that parses it.
+    """
+    data = path.read_bytes()
+    digest = hashlib.sha256(data)
+    siblings = sorted(p for p in path.parent.iterdir() if p != path and p.is_file())
+    for part in (p for p in siblings if p.name.encode() in data):
+        digest.update(file_sha256(part).encode())
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of one file."""
     digest = hashlib.sha256()
-    for part in (path, path.with_name(f"{path.name}.data"), path.with_name(f"{path.name}_data")):
-        if part.is_file():
-            with part.open("rb") as file:
-                while piece := file.read(1 << 20):
-                    digest.update(piece)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
     return digest.hexdigest()
 
 
@@ -185,9 +197,28 @@ def read_engine(path: Path, made_for: Mapping[str, Any]) -> tuple[Mapping[str, A
         return None, "its record is missing or damaged"
     if told != dict(made_for):
         return None, "it was built for something else"
-    if path.stat().st_size != size or graph_sha256(path) != digest:
+    if path.stat().st_size != size or file_sha256(path) != digest:
         return None, "it is damaged"
     return record, ""
+
+
+def find_engine(path: Path, target: Target, folder: Path) -> BuiltEngine | None:
+    """Return an engine that was built before for this graph, TensorRT and GPU, whatever its ranges.
+
+    Args:
+        path: The ONNX graph.
+        target: What for.
+        folder: Where engines are kept.
+
+    Returns:
+        One in half precision if there is one, and of several the latest; ``None`` where none can be used.
+    """
+    made_for = {"builder": BUILDER_VERSION, "graph_sha256": graph_sha256(path), **asdict(target)}
+    places = sorted(folder.glob(f"{glob.escape(path.stem)}-*.engine"), key=lambda p: p.stat().st_mtime)
+    found = ((place, read_engine(place, made_for)[0]) for place in reversed(places))
+    fitting = [BuiltEngine(place, record, False) for place, record in found if record is not None]
+    fitting.sort(key=lambda engine: engine.record.get("precision") != "fp16")
+    return fitting[0] if fitting else None
 
 
 def ensure_engine(path: Path, trt: TensorRt, target: Target, options: BuildOptions) -> BuiltEngine:
@@ -274,7 +305,8 @@ def build(
     built = builder.build_serialized_network(network, config)
     if built is None:
         said = "; ".join(log.errors[-3:]) or "no reason given"
-        raise EngineError(f"{graph.path.name}: {trt.title} cannot build it: {said}")
+        hint = " (raise --workspace-mb, or narrow a --range)" if "OutOfMemory" in said else ""
+        raise EngineError(f"{graph.path.name}: {trt.title} cannot build it: {said}{hint}")
     if timing_cache is not None and timing is not None:
         _write(timing_cache, bytes(timing.serialize()))
     return bytes(built)

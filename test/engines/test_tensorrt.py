@@ -129,7 +129,7 @@ def test_networks_are_strongly_typed_where_that_is_still_a_choice(
     ensure_engine(graph, trt, HERE, replace(options, workspace_mb=64))
     made = trt.module.made
     assert made.flags == flags and made.pools == {"workspace": 64 << 20}
-    assert made.profiles[0].shapes == {"x": ((1, 3), (1, 3), (8, 3))}
+    assert made.profiles[0].shapes == {"x": ((1, 3), (1, 3), (4, 3))}
 
 
 def test_a_second_start_builds_nothing(graph, options, trt):
@@ -209,6 +209,20 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path):
     path.write_bytes(b"not a graph")
     with pytest.raises(EngineError, match=r"broken\.onnx: not an ONNX graph"):
         prepare(path)
+
+
+def test_a_start_takes_what_was_built_before_whatever_its_ranges(graph, options, trt, tmp_path):
+    def found():
+        return building.find_engine(graph, HERE, options.cache_dir)
+
+    assert found() is None
+    wide = ensure_engine(graph, trt, HERE, replace(options, ranges={"batch": (1, 2, 32)}))
+    assert found().path == wide.path
+    half = ensure_engine(graph, trt, HERE, replace(options, fp16=True))
+    assert found().path == half.path
+    damage_engine(half.path)
+    assert found().path == wide.path
+    assert building.find_engine(graph, replace(HERE, version="11"), options.cache_dir) is None
 
 
 # --- running ----------------------------------------------------------------------------------------------
