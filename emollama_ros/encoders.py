@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import Engine, EngineOptions
 from emollama_ros.estimate import Modality
-from emollama_ros.graphs import load_graph
+from emollama_ros.graphs import GraphLoader, load_graph
 from emollama_ros.preprocess.audio import log_mel
 from emollama_ros.preprocess.image import to_model_frame
 from emollama_ros.preprocess.tokens import adaptive_pool, spread
@@ -89,14 +89,14 @@ class Encoders:
     middle frame, larger, and gives that one's ``features`` and ``image``.
     """
 
-    def __init__(self, bundle: Bundle, options: EngineOptions) -> None:
+    def __init__(self, bundle: Bundle, options: EngineOptions, load: GraphLoader = load_graph) -> None:
         self._settings = settings = bundle.manifest.preprocessing
-        self.vision = load_graph(bundle, "vision", options)
-        self._audio = load_graph(bundle, "audio", options)
+        self.vision = load(bundle, "vision", options)
+        self._audio = load(bundle, "audio", options)
         self._frames = FrameCache(self.vision, settings.video_size or settings.frame_size)
         self._large: FrameCache | None = None
         if "image" in bundle.manifest.graphs:
-            self._large = FrameCache(load_graph(bundle, "image", options), settings.frame_size)
+            self._large = FrameCache(load(bundle, "image", options), settings.frame_size)
 
     @property
     def device(self) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import Engine, EngineOptions, Signature, load_engine
 from emollama_ros.errors import BundleError
 from emollama_ros.manifest import TensorSpec
+
+#: Makes an engine of a bundle's graph.
+GraphLoader = Callable[[Bundle, str, EngineOptions], Engine]
 
 
 def load_graph(bundle: Bundle, name: str, options: EngineOptions) -> Engine:

@@ -13,7 +13,7 @@ from emollama_ros.cues import CueHistory, measure
 from emollama_ros.encoders import Encoders, StageTimer, WindowFeatures
 from emollama_ros.engines import EngineOptions
 from emollama_ros.estimate import EmotionEstimate, Modality, Status
-from emollama_ros.graphs import load_graph
+from emollama_ros.graphs import GraphLoader, load_graph
 from emollama_ros.labels import UNKNOWN
 from emollama_ros.manifest import Manifest
 from emollama_ros.preprocess.audio import SAMPLE_RATE, level_dbfs
@@ -36,12 +36,15 @@ TINY = 1e-9
 class Perception:
     """Encoders, fusion and head of a bundle. Used from one thread at a time."""
 
-    def __init__(self, bundle: Bundle, options: EngineOptions | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, options: EngineOptions | None = None, load: GraphLoader = load_graph
+    ) -> None:
+        """Load the graphs; ``load`` makes an engine of each, which those who compare engines put in."""
         options = options or EngineOptions()
         self.bundle = bundle
-        self._encoders = Encoders(bundle, options)
-        self._fusion = load_graph(bundle, "fusion", options)
-        self._text = load_graph(bundle, "text", options) if "text" in bundle.manifest.graphs else None
+        self._encoders = Encoders(bundle, options, load)
+        self._fusion = load(bundle, "fusion", options)
+        self._text = load(bundle, "text", options) if "text" in bundle.manifest.graphs else None
         self._history = CueHistory()
 
     @property
