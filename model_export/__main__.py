@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,26 +13,102 @@ import typer
 app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
 
 
+ConfigOption = Annotated[str, typer.Option(help="Preset: a yaml file, or the name of one.")]
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Print what went wrong in one line, and exit with 1."""
+    from emollama_ros.errors import EmollamaError
+
+    try:
+        yield
+    except EmollamaError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
 @app.command()
 def bundle(
+    config: ConfigOption,
+    checkpoint: Annotated[Path, typer.Option(help="Folder that python -m training train wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    precision: Annotated[str, typer.Option(help="Of encoders, fusion: float32, float16, int8.")] = "float32",
+    language: Annotated[str, typer.Option(help="Weights: float32, float16, int8, int4, or none.")] = "int8",
+    calibration: Annotated[
+        Path | None, typer.Option(help="JSON; calibration.json of the checkpoint where left out.")
+    ] = None,
+    words: Annotated[
+        str, typer.Option(help="Bundle whose graph for words is taken over: default, none or a folder.")
+    ] = "default",
+    provenance: Annotated[Path | None, typer.Option(help="JSON: what the weights were made from.")] = None,
+    prepared: Annotated[Path | None, typer.Option(help="Verify on clips of what `prepare` wrote.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder that holds the sources' folders.")] = None,
+) -> None:
+    """Export a trained preset; with --prepared and --root it is verified too: exit 1 where that fails."""
+    with _refusing():
+        from model_export.checkpoint import load_checkpoint
+        from model_export.commands import choices_of, told
+        from model_export.trained_bundle import write_trained_bundle
+
+        choices = choices_of(checkpoint, precision, language, calibration, words, provenance)
+        trained = load_checkpoint(config, checkpoint)
+        written = write_trained_bundle(trained, out, choices)
+        manifest = written.manifest
+        typer.echo(f"{out}: {manifest.name} {manifest.version}, manifest sha256 {written.sha256}")
+        if prepared and root:
+            told(out, trained, prepared, root, 20, out.parent / f"{out.name}-verification")
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle to verify.")],
+    against: Annotated[Path, typer.Option(help="Folder that python -m training train wrote.")],
+    prepared: Annotated[Path, typer.Option(help="What `prepare` wrote: a folder a source.")],
+    root: Annotated[Path, typer.Option(help="Folder that holds the sources' folders, as distributed.")],
+    config: ConfigOption = "tiny",
+    clips: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    report: Annotated[Path | None, typer.Option(help="Folder of the report; BUNDLE-verification.")] = None,
+) -> None:
+    """Run real clips through torch and every engine present; exit 1 where they differ too much."""
+    with _refusing():
+        from model_export.checkpoint import load_checkpoint
+        from model_export.commands import told
+
+        place = report or folder.parent / f"{folder.name}-verification"
+        told(folder, load_checkpoint(config, against), prepared, root, clips, place)
+
+
+@app.command()
+def info(folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")]) -> None:
+    """Say what a bundle has: graphs with their inputs and outputs, soft tokens, prompt, bounds, files."""
+    with _refusing():
+        from emollama_ros.bundle import Bundle
+        from model_export.commands import described
+
+        typer.echo(described(Bundle.load(folder)))
+
+
+@app.command("bundle-recipe")
+def bundle_recipe(
     weights: Annotated[Path, typer.Option(help="Folder that python -m training fit wrote.")],
     language: Annotated[Path, typer.Option(help="Assembled bundle to take the language files' hashes from.")],
     provenance: Annotated[Path, typer.Option(help="JSON: what the weights were made from.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
 ) -> None:
-    """Export the graphs and write the manifest."""
+    """Export the default bundle, without soft tokens, from the weights of its recipe."""
     from model_export.bundle import Weights, write_bundle
 
     written = write_bundle(Weights(weights), language, out, json.loads(provenance.read_text()))
     typer.echo(f"{out}: {written.manifest.name} {written.manifest.version}, manifest sha256 {written.sha256}")
 
 
-@app.command()
-def verify(
+@app.command("verify-recipe")
+def verify_recipe(
     folder: Annotated[Path, typer.Argument(help="Bundle to verify.")],
     against: Annotated[Path, typer.Option(help="Weights it was exported from (python -m training fit).")],
 ) -> None:
-    """Run the same inputs through PyTorch and through the bundle's graphs; exit 1 where they disagree."""
+    """Run made-up inputs through PyTorch and the default bundle's graphs; exit 1 where they disagree."""
     from model_export.parity import TOLERANCE, compare
 
     differences = compare(folder, against)
@@ -73,6 +151,28 @@ def tensorrt(
     except EmollamaError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+@app.command("random")
+def random(
+    config: Annotated[str, typer.Option(help="Preset: a yaml file, or the name of one in training/configs.")],
+    out: Annotated[Path, typer.Option(help="Folder of the graphs; v2_7b takes 25 GB.")],
+    report: Annotated[Path | None, typer.Option(help="Write the report here, as .json and .md.")] = None,
+    limit_gb: Annotated[
+        float, typer.Option(help="Most memory of a step; one that takes more is stopped.")
+    ] = 10.0,
+) -> None:
+    """Export a preset with random weights: check, run and build every graph; goes on where it was stopped."""
+    from emollama_ros.errors import EmollamaError
+    from model_export.random_preset import export_random, write_report
+
+    try:
+        found = export_random(config, out, limit_gb, typer.echo)
+    except EmollamaError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    if report is not None:
+        write_report(found, report)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions, load_engine
-from model_export.bundle import load_fusion, load_text
+from model_export.bundle import TOLERANCE, load_fusion, load_text
 from training.networks.efficientnet import FrameEncoder
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
 from training.perception.vision import load_trunk
 
-#: Largest difference allowed, relative to the largest output. Halving folded weights costs 3e-3.
-TOLERANCE = 5e-3
+__all__ = ["TOLERANCE", "compare"]
 
 
 def compare(folder: Path, weights: Path, seed: int = 0) -> dict[str, float]:
@@ -30,8 +29,8 @@ def compare(folder: Path, weights: Path, seed: int = 0) -> dict[str, float]:
     """
     bundle, rng = Bundle.load(folder), np.random.default_rng(seed)
     whisper = load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN)))
-    shapes = bundle.manifest.fusion_inputs
-    fusion = {name: rng.normal(size=(3, *shape)).astype(np.float32) for name, shape in shapes.items()}
+    specs = bundle.graph("fusion").inputs
+    fusion = {name: rng.normal(size=(3, *s.shape[1:])).astype(np.float32) for name, s in specs.items()}
     fusion["present"] = np.array([[1, 1], [1, 0], [0, 1]], np.float32)
     cases = {
         "vision": (
