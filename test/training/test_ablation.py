@@ -14,37 +14,18 @@ from small_system import LABELS, SHAPES, small_corpus, small_language, small_pre
 
 from emollama_ros.errors import ConfigError  # noqa: E402
 from training.__main__ import app  # noqa: E402
-from training.ablation import runs  # noqa: E402
-from training.ablation.report import (  # noqa: E402
-    EXCEEDS,
-    TOO_FEW,
-    WITHIN,
-    Table,
-    compare,
-    comparisons_of,
-    report_of,
-    score_of,
-    to_markdown,
-    write_report,
-)
-from training.ablation.runs import (  # noqa: E402
-    MEASURES,
-    SEEN,
-    LimitedCorpus,
-    Material,
-    Plan,
-    System,
-    Told,
-    chosen_of,
-    head_clips,
-    load_plan,
-    run_all,
-    run_one,
-    settings_of,
-    systems_of,
-    tell,
-    with_first_blocks,
-)
+from training.ablation import answers, runs  # noqa: E402
+from training.ablation.answers import Languages, with_first_blocks  # noqa: E402
+from training.ablation.comparisons import comparisons_of  # noqa: E402
+from training.ablation.differences import EXCEEDS, TOO_FEW, WITHIN, compare, score_of  # noqa: E402
+from training.ablation.head import head_clips, tell  # noqa: E402
+from training.ablation.material import LimitedCorpus, Material, settings_of  # noqa: E402
+from training.ablation.page import to_markdown  # noqa: E402
+from training.ablation.plan import Plan, System, chosen_of, load_plan, systems_of  # noqa: E402
+from training.ablation.report import Table, report_of, write_report  # noqa: E402
+from training.ablation.results import Costs, Told  # noqa: E402
+from training.ablation.runs import run_all, run_one  # noqa: E402
+from training.ablation.views import MEASURES, SEEN  # noqa: E402
 from training.curriculum.examples import ExampleMaker  # noqa: E402
 from training.curriculum.network import build  # noqa: E402
 from training.mmeverse.instructions import instructions_of  # noqa: E402
@@ -161,7 +142,7 @@ def test_runs_go_on_where_they_were_and_are_reported(tmp_path, material, monkeyp
     assert {row["question"] for row in report["differences"]} >= {"fusion", "views", "curriculum"}
     assert (out / "ablation.svg").stat().st_size and "within the noise" in (out / "report.md").read_text()
     assert "people" in to_markdown(report) and json.loads((out / "report.json").read_text())["scores"]
-    assert {row["stage"] for row in report["answer_loss"]} == {"stage 1", "stage 2"}
+    assert {row["task"] for row in report["answer_loss"]} == {"perception", "cognition"}
 
 
 def test_other_settings_are_computed_anew(tmp_path, material):
@@ -243,7 +224,7 @@ def test_answers_are_those_of_greedy_decoding_with_our_positions(material):
 
     net.llama_model.generate = generated
     with torch.no_grad():
-        runs._answer(net, examples, item)
+        answers.generated(net, examples, [item])
         batch = examples.batch([replace(item, target="")])
         stop = examples.codec.encode(examples.template.stop)
         ids, mask = batch.ids[:, : -len(stop)], batch.mask[:, : -len(stop)]
@@ -256,13 +237,62 @@ def test_answers_are_those_of_greedy_decoding_with_our_positions(material):
     assert said and not soft.mask.all()
 
 
+def test_questions_asked_together_are_answered_as_each_alone(material):
+    net = build(small_preset(), SHAPES, small_language()).eval()
+    examples = ExampleMaker(
+        material.train, small_preset(), SHAPES, small_language().codec, net.config.soft_tokens
+    )
+    asked = [instructions_of(r, 1, 0, template=examples.template)[0] for r in material.train.records[:4]]
+    assert len({len(item.prompt) for item in asked}) > 1
+    alone = [answers.generated(net, examples, [item])[0] for item in asked]
+    assert answers.generated(net, examples, asked) == alone
+
+
+def test_costs_are_the_networks_own_loss_and_depend_on_the_clip(material):
+    net = build(small_preset(), SHAPES, small_language()).eval()
+    examples = ExampleMaker(
+        material.train, small_preset(), SHAPES, small_language().codec, net.config.soft_tokens
+    )
+    costs = answers.costs_of(net, examples, 1, 12)
+    records = [next(r for r in material.train.records if c.startswith("/".join(r.key))) for c in costs.clips]
+    assert len(records) == 12 and costs.persons == tuple(record.person for record in records)
+    batch = examples.batch(
+        [instructions_of(record, 1, 42, template=examples.template)[0] for record in records]
+    )
+    with torch.no_grad():
+        mean = net(batch.features, batch.ids, batch.mask, batch.targets)[1]
+    assert sum(costs.own) / sum(costs.tokens) == pytest.approx(float(mean), rel=1e-5)
+    assert all(own != other for own, other in zip(costs.own, costs.foreign, strict=True))
+
+
+def test_the_loss_of_answers_is_compared_by_the_same_rule():
+    def costs(nats):
+        names = tuple(f"source:{i // 3}" for i in range(24))
+        clips = tuple(f"clip{i}" for i in range(24))
+        own = tuple(nats * 5 + i % 4 / 10 for i in range(24))
+        return Costs(clips, names, (5,) * 24, own, own)
+
+    systems = System("answers", "conv", "all", "joint"), System("answers", "none", "all", "joint")
+    cells = [
+        (system, "cognition loss", {seed: costs(nats + seed / 100) for seed in range(3)})
+        for system, nats in zip(systems, (2.0, 1.5), strict=True)
+    ]
+    found = compare("fusion", *cells, comparisons=10, draws=500)
+    assert found.verdict == EXCEEDS and found.mean == pytest.approx(0.5)
+    assert found.interval[0] == pytest.approx(0.5) and found.persons == 8
+
+
 def test_an_answer_is_read_and_what_is_none_counts_as_wrong(material, monkeypatch):
     preset, language = small_preset(), small_language()
     net = build(preset, SHAPES, language).eval()
     examples = ExampleMaker(material.train, preset, SHAPES, language.codec, net.config.soft_tokens)
-    words = iter(["Sadness.", "I cannot say", *["happiness"] * 20])
-    net.llama_model.generate = lambda **_: torch.tensor([language.codec.encode(next(words))])
-    told = runs.ask(net, examples, 12)
+    said = [
+        language.codec.encode(word) for word in ("Sadness.>nonsense", "I cannot say", *["happiness"] * 10)
+    ]
+    width = max(map(len, said))
+    ended = [row + [ord(">")] * (width - len(row)) for row in said]  # ">" ends an answer here
+    net.llama_model.generate = lambda **_: torch.tensor(ended)
+    told = answers.ask(net, examples, 12)
     assert told.chosen == ("sadness", "", *["happiness"] * 10)
     assert set(told.truth) == set(LABELS) and told.persons[0].startswith("javanese_av:")
     score = score_of(System("answers", "none", "all", "joint"), "answers", {0: told, 1: told})
@@ -286,8 +316,8 @@ def test_a_language_model_is_read_once_and_its_lora_belongs_to_the_seed(monkeypa
         whole = small_language()
         return replace(whole, model=whole.model.unload())
 
-    monkeypatch.setattr(runs, "load_base", read)
-    languages, preset = runs.Languages(), small_preset().language
+    monkeypatch.setattr(answers, "load_base", read)
+    languages, preset = Languages(), small_preset().language
 
     def lora_of(seed):
         torch.manual_seed(seed)
@@ -365,7 +395,7 @@ def test_systems_are_compared_on_the_same_clips_only():
 
 
 def test_a_table_knows_what_was_not_run():
-    assert not Table([]).told(System("head", "none", "all"), "all")
+    assert not Table([]).cell(System("head", "none", "all"), "all")[2]
 
 
 def test_the_command_says_what_is_wrong(tmp_path):

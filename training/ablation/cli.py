@@ -31,7 +31,7 @@ def ablate(
     Fusions, views and curricula are compared on people that were held out. A run that has ended is not
     computed again.
     """
-    from training.ablation.report import to_markdown
+    from training.ablation.page import to_markdown
 
     try:
         typer.echo(to_markdown(run(config, prepared, root, out, cache or out / "features", grid, device)))
@@ -46,8 +46,9 @@ def run(
     """Run a plan; returns the report, which is also written, with its figure."""
     from tqdm import tqdm
 
+    from training.ablation.plan import load_plan, systems_of
     from training.ablation.report import report_of, write_report
-    from training.ablation.runs import load_plan, run_all, systems_of
+    from training.ablation.runs import run_all
 
     plan = load_plan(config)
     if not systems_of(plan, grid):
@@ -66,7 +67,9 @@ def _no_grid(config: Path, grid: str | None) -> EmollamaError:
 
 
 def _material(plan: Any, prepared: Path, root: Path, cache: Path, device: str) -> Any:
-    from training.ablation.runs import Languages, Material, chosen_of
+    from training.ablation.answers import Languages
+    from training.ablation.material import Material
+    from training.ablation.plan import chosen_of
     from training.curriculum.encoders import Encoders
     from training.curriculum.examples import gather, read_split
     from training.presets import load_preset
