@@ -89,6 +89,32 @@ def info(folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder o
         typer.echo(described(Bundle.load(folder)))
 
 
+@app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
+    out: Annotated[Path, typer.Argument(help="File to write.")],
+) -> None:
+    """Write a bundle as one file."""
+    with _refusing():
+        from emollama_ros.bundle import Bundle, file_sha256
+        from emollama_ros.packing import pack as write
+
+        written = write(Bundle.load(folder), out)
+        typer.echo(f"{written}: {written.stat().st_size:,} bytes, sha256 {file_sha256(written)}")
+
+
+@app.command()
+def unpack(
+    packed: Annotated[Path, typer.Argument(metavar="FILE", help="What pack wrote.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+) -> None:
+    """Unpack a bundle, verified."""
+    with _refusing():
+        from emollama_ros.packing import unpack as read
+
+        typer.echo(f"{out}: manifest sha256 {read(packed, out).sha256}")
+
+
 @app.command("bundle-recipe")
 def bundle_recipe(
     weights: Annotated[Path, typer.Option(help="Folder that python -m training fit wrote.")],
