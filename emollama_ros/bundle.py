@@ -42,9 +42,11 @@ __all__ = [
     "assembled_path",
     "copy_shipped",
     "default_bundle_path",
+    "file_inside",
     "file_sha256",
     "packaged_path",
     "parse_manifest",
+    "resolve",
     "seal",
 ]
 
@@ -53,6 +55,10 @@ SEAL = "manifest.sha256"
 #: Environment variable that names the bundle to use where no path is given.
 ENVIRONMENT = "EMOLLAMA_BUNDLE"
 DEFAULT_NAME = "tiny"
+#: Begins the name of a bundle that a ROS package brings.
+SCHEME = "package://"
+#: Type of the ament index resource by which a package registers a bundle.
+RESOURCE_TYPE = "emollama_ros__bundle"
 
 _PACKAGED = Path(__file__).parent / "bundles"
 _READ_BYTES = 1 << 20
@@ -77,13 +83,14 @@ class Bundle:
         """Open and verify a bundle.
 
         Args:
-            path: Its folder; ``None`` or empty for the default (see ``default_bundle_path``).
+            path: Its folder, or the name of an installed one (see ``resolve``); ``None`` or empty for the
+                default (see ``default_bundle_path``).
             verify: Check the hash of every file; sizes are always checked.
 
         Raises:
             BundleError: The folder, the manifest or a file is missing, damaged or of an unknown form.
         """
-        folder = Path(path) if path else default_bundle_path()
+        folder = resolve(str(path)) if path else default_bundle_path()
         manifest, digest = _read_manifest(folder)
         bundle = Bundle(folder, manifest, digest)
         for entry in manifest.files.values():
@@ -118,7 +125,7 @@ class Bundle:
         return self.manifest.graphs[name]
 
     def _check(self, entry: BundleFile, verify: bool) -> None:
-        path = _inside(self.path, entry.name)
+        path = file_inside(self.path, entry.name)
         if entry.assembled_from and not path.exists():
             return
         if not path.is_file():
@@ -144,9 +151,38 @@ def default_bundle_path() -> Path:
     an upgrade of the package never runs with the previous version's weights.
     """
     if named := os.environ.get(ENVIRONMENT):
-        return Path(named)
+        return resolve(named)
     assembled = assembled_path()
     return assembled if (assembled / MANIFEST).exists() else packaged_path()
+
+
+def resolve(name: str) -> Path:
+    """Turn a folder, or the name of a bundle that some ROS package installed, into a folder.
+
+    ``package://NAME``, or NAME alone where no such folder exists, is looked up in the ament index: a package
+    that brings a bundle registers a resource of type ``emollama_ros__bundle`` whose content is the bundle's
+    folder, relative to the package's prefix (docs/bundles.md).
+
+    Raises:
+        BundleError: ``package://NAME`` is not registered, or its resource points out of the prefix.
+    """
+    scheme = SCHEME if name.startswith(SCHEME) else SCHEME[:-1]  # a Path makes one slash of two
+    is_asked = name.startswith(scheme)
+    wanted = name[len(scheme) :] if is_asked else name
+    if not is_asked and (Path(name).exists() or Path(name).name != name):
+        return Path(name)
+    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    if Path(wanted).name == wanted:
+        for prefix in prefixes:
+            resource = prefix / "share" / "ament_index" / "resource_index" / RESOURCE_TYPE / wanted
+            if resource.is_file():
+                return file_inside(prefix, resource.read_text(encoding="utf-8").strip())
+    if is_asked:
+        raise BundleError(
+            f"{name}: no package of that name registers a bundle ({RESOURCE_TYPE}); source its workspace, "
+            f"or name a folder (searched: {', '.join(map(str, prefixes)) or 'AMENT_PREFIX_PATH is empty'})"
+        )
+    return Path(name)
 
 
 def packaged_path(name: str = DEFAULT_NAME) -> Path:
@@ -183,7 +219,7 @@ def copy_shipped(source: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for entry in manifest.files.values():
         if not entry.assembled_from:
-            _copy(_inside(source, entry.name), _inside(target, entry.name))
+            _copy(file_inside(source, entry.name), file_inside(target, entry.name))
     _copy(source / SEAL, target / SEAL)
     _copy(source / MANIFEST, target / MANIFEST)
 
@@ -254,12 +290,12 @@ def seal(folder: Path) -> str:
     return digest
 
 
-def _inside(folder: Path, name: str) -> Path:
+def file_inside(folder: Path, name: str) -> Path:
     """Join, refusing whatever would leave the folder: absolute paths, ``..`` and links that point outside."""
     relative = PurePosixPath(name)
     path = folder / relative
     if relative.is_absolute() or ".." in relative.parts or not name or {"\\", "\0"} & set(name):
-        raise BundleError(f"{folder}: the manifest names {name!r}, which is not a path inside the bundle")
+        raise BundleError(f"{folder}: {name!r} is not a path inside the bundle")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise BundleError(f"{path}: links to {path.resolve()}, outside the bundle; copy the file instead")
     return path

@@ -108,10 +108,11 @@ def read_clips(prepared: Path, root: Path, count: int) -> list[Clip]:
     Raises:
         InputError: There are none.
     """
-    sources = [f for f in sorted(prepared.glob("*/validation.jsonl")) if (root / f.parent.name).is_dir()]
+    files = [f for f in sorted(prepared.glob("*/validation.jsonl")) if (root / f.parent.name).is_dir()]
+    # Those with fewest first, so that the others can make up for them.
+    sources = sorted(([r for r in read_records(f) if r.media.files()] for f in files), key=len)
     found: list[Clip] = []
-    for place, file in enumerate(sources):
-        records = [r for r in read_records(file) if r.media.files()]
+    for place, records in enumerate(sources):
         share = (count - len(found)) // (len(sources) - place)
         for i in np.unique(np.linspace(0, len(records) - 1, min(share, len(records))).astype(int)):
             clip = decode_clip(records[i].media, root / records[i].source, to_model_frame)
@@ -296,7 +297,8 @@ def failures_of(found: Verification, bounds: Parity) -> tuple[str, ...]:
                 failed.append(f"{kind}: {name} differs by {worst.relative:.1e}, allowed {most:.0e}")
         if engine.label_agreement < bounds.label_agreement:
             failed.append(
-                f"{kind}: {engine.label_agreement:.1%} of the labels agree, wanted {bounds.label_agreement:.0%}"
+                f"{kind}: {engine.label_agreement:.1%} of the labels agree, wanted "
+                f"{bounds.label_agreement:.0%}"
             )
         if not engine.valence <= bounds.valence:
             failed.append(f"{kind}: valence differs by {engine.valence:.3f}, allowed {bounds.valence}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from emollama_ros.engines import EngineOptions
 from emollama_ros.errors import BundleError
 from emollama_ros.graphs import check_signature, load_graph
 from emollama_ros.manifest import TensorSpec
+from emollama_ros.packing import pack, unpack
 
 CONTENT = {"vision.onnx": b"pictures" * 100, "parts/text.onnx": b"words" * 50}
 
@@ -418,3 +421,76 @@ class TestDefault:
         (tmp_path / "package" / "tiny" / MANIFEST).unlink()
         with pytest.raises(BundleError, match="this installation has no model"):
             default_bundle_path()
+
+
+class TestPacked:
+    """A bundle as one file."""
+
+    def test_it_comes_back_as_it_was_and_the_same_bundle_gives_the_same_bytes(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        first = pack(Bundle.load(folder), tmp_path / "first.zip")
+        (folder / "notes.txt").write_text("not in the manifest")
+        os.utime(folder / "vision.onnx", (1, 1))
+        second = pack(Bundle.load(folder), tmp_path / "second.zip")
+        assert first.read_bytes() == second.read_bytes()
+        assert unpack(first, tmp_path / "out").sha256 == Bundle.load(folder).sha256
+        assert not (tmp_path / "out" / "notes.txt").exists()
+
+    @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "a\\x"])
+    def test_a_path_outside_is_refused_and_nothing_is_left(self, tmp_path: Path, name: str) -> None:
+        with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+            archive.writestr(zipfile.ZipInfo(name), b"secret")
+        with pytest.raises(BundleError, match="not a path inside the bundle"):
+            unpack(tmp_path / "bad.zip", tmp_path / "in" / "out")
+        assert [p for p in tmp_path.rglob("*") if p.name != "bad.zip"] == [tmp_path / "in"]
+
+    def test_compressed_and_broken_files_are_refused(self, folder: Path, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(MANIFEST, b"0" * 10_000)
+        with pytest.raises(BundleError, match="not a plain stored file"):
+            unpack(tmp_path / "bomb.zip", tmp_path / "out")
+        packed = pack(Bundle.load(folder), tmp_path / "whole.zip").read_bytes()
+        (tmp_path / "cut.zip").write_bytes(packed[: len(packed) // 2])
+        with pytest.raises(BundleError, match="cannot be unpacked"):
+            unpack(tmp_path / "cut.zip", tmp_path / "out")
+        with pytest.raises(BundleError, match="is there already"):
+            unpack(tmp_path / "whole.zip", folder)
+        assert not (tmp_path / "out").exists()
+
+
+class TestInstalled:
+    """A bundle that another ROS package brings."""
+
+    @pytest.fixture(autouse=True)
+    def _prefix(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(tmp_path / "install" / "share" / "my_robot" / "model")
+        index = tmp_path / "install" / "share" / "ament_index" / "resource_index" / "emollama_ros__bundle"
+        index.mkdir(parents=True)
+        (index / "my_robot").write_text("share/my_robot/model\n")
+        (index / "evil").write_text("../outside")
+        monkeypatch.setenv("AMENT_PREFIX_PATH", f"/nowhere{os.pathsep}{tmp_path / 'install'}")
+
+    @pytest.mark.parametrize("name", ["package://my_robot", Path("package://my_robot"), "my_robot"])
+    def test_it_is_found_by_the_name_of_the_package(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | Path
+    ) -> None:
+        expected = tmp_path / "install" / "share" / "my_robot" / "model"
+        assert Bundle.load(name).path == expected
+        monkeypatch.setenv(bundles.ENVIRONMENT, str(name))
+        assert default_bundle_path() == expected
+
+    def test_a_folder_of_that_name_comes_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "my_robot").mkdir()
+        assert bundles.resolve("my_robot") == Path("my_robot")
+
+    def test_an_unknown_package_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(BundleError, match="package://other: no package of that name registers a bundle"):
+            Bundle.load("package://other")
+        with pytest.raises(BundleError, match="package://../other"):
+            Bundle.load("package://../other")
+
+    def test_a_resource_that_points_elsewhere_is_refused(self) -> None:
+        with pytest.raises(BundleError, match="not a path inside the bundle"):
+            Bundle.load("package://evil")
