@@ -216,9 +216,10 @@ class TextWriter:
             self._draft.append(token)
         self._free, self._prompt_end = len(opening), prompt[-1:]
         self._say(self._draft.text)
-        self._pass(np.concatenate([prompt, self._model.embed(opening)]) if len(opening) else prompt)
-        self._origin = self._model.snapshot() - len(opening)
-        ending = None
+        ending = self._bound(until)
+        if ending is None:
+            self._pass(np.concatenate([prompt, self._model.embed(opening)]) if len(opening) else prompt)
+            self._origin = self._model.snapshot() - len(opening)
         while ending is None:
             ending = self._bound(until) or self._next()
         return self._finish(ending)
