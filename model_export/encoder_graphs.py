@@ -42,7 +42,8 @@ class _Pixels(nn.Module):
         self.dtype = dtype
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return (pixels.permute(0, 3, 1, 2).float() * self.scale + self.shift).to(self.dtype)
+        # Cast first: TensorRT does nothing else with 8-bit pixels.
+        return (pixels.float().permute(0, 3, 1, 2) * self.scale + self.shift).to(self.dtype)
 
 
 class ImageView(nn.Module):

@@ -30,10 +30,15 @@ def small_sizes():
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("random")
+
+
+@pytest.fixture(scope="module")
+def found(folder):
     """What each step of each graph that needs no TensorRT found."""
-    todo = steps(small_sizes(), tmp_path_factory.mktemp("random"))
     kept = {"write", "check", "run"}
+    todo = steps(small_sizes(), folder)
     return {
         graph: {name: step() for name, step in row.items() if name in kept} for graph, row in todo.items()
     }
@@ -56,13 +61,12 @@ def test_the_window_has_the_shapes_of_the_network(found):
         assert found[name]["run"]["outputs"]["logits"][-1] == LLAMA.vocab
 
 
-@pytest.mark.parametrize("name", ["decoder_fp16", "decoder_int4"])
-def test_tensorrt_parses_and_builds_what_was_written(tmp_path, name):
+@pytest.mark.parametrize("name", ["frames", "image", "decoder_fp16", "decoder_int4"])
+def test_tensorrt_parses_and_builds_what_was_written(found, folder, name):
     pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX (pip install .[rtx])")
-    todo = steps(small_sizes(), tmp_path)[name]
-    todo["write"]()
-    assert todo["build_block"]()["engine_bytes"] > 0
-    assert todo["build"]()["engine_bytes"] > 0
+    todo = steps(small_sizes(), folder)[name]
+    for step in todo.keys() & {"build_block", "build"}:
+        assert todo[step]()["engine_bytes"] > 0
 
 
 def test_random_weights_are_the_same_each_time_and_keep_the_size_of_what_flows():
