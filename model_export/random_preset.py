@@ -15,11 +15,12 @@ import hashlib
 import json
 import math
 import platform
+import re
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -488,8 +489,14 @@ def _measured(config: str, out: Path, graph: str, step: str, limit_gb: float) ->
     found = {"seconds": seconds, "own_gb": round(own, 2), "peak_gb": round(resident, 2)}
     if process.returncode == 0:
         return {"ok": True, **found, **json.loads(lines[-1])}
-    why = f"needs more than {limit_gb:g} GB" if own > limit_gb else (lines[-1][:300] if lines else "killed")
+    why = f"needs more than {limit_gb:g} GB" if own > limit_gb else _error(lines)
     return {"ok": False, **found, "why": why}
+
+
+def _error(lines: Sequence[str]) -> str:
+    """The exception in the output of a step; libraries may have written behind it."""
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Fail)\w*: ", line)]
+    return [*lines, *errors][-1][:300] if lines else "killed"
 
 
 def _memory_gb(process: int) -> tuple[float, float]:
@@ -566,7 +573,8 @@ def _result(step: str, found: Mapping[str, Any]) -> str:
         return f"ONNX Runtime: {shapes}, {'finite' if found['finite'] else '**not finite**'}{extra}"
     if step.startswith(("build", "parse")):
         engine = f", engine {found['engine_bytes'] / 1e9:.2f} GB" if "engine_bytes" in found else ""
-        return f"TensorRT-RTX parses ({found['part']}): {found['layers']} layers{engine}"
+        what = "one block" if found["part"] == "block" else "the whole"
+        return f"TensorRT-RTX parses {what}: {found['layers']} layers{engine}"
     return "written"
 
 

@@ -149,8 +149,8 @@ def _int4_blocks(source: WeightSource, names: Sequence[str]) -> tuple[Array, Arr
     """Codes 0..15 around 8, and scales; the weight that is furthest from zero is exact (as GGUF's Q4_0)."""
     weights = _floats(source, names, {})
     blocks = weights.reshape(len(weights), -1, BLOCK)
-    furthest = np.take_along_axis(blocks, np.abs(blocks).argmax(-1)[..., None], -1)[..., 0]
-    scale = furthest / np.float32(-8)
+    most, least = blocks.max(-1), blocks.min(-1)
+    scale = np.where(most > -least, most, least) / np.float32(-8)
     scale[scale == 0] = 1
     return np.clip(np.rint(blocks / scale[..., None]) + 8, 0, 15).astype(np.uint8), scale
 

@@ -102,3 +102,24 @@ def test_the_page_says_what_was_not_done():
     page = markdown(report)
     assert "| audio | 2.00 | 7 | check | checker passes, shapes inferred | 3 | 1.0 | 0.5 |" in page
     assert "**not done**: needs more than 10 GB" in page
+
+
+def test_a_step_that_fails_is_told_with_its_error(tmp_path):
+    """``audio`` cannot run where it was not written; what libraries write behind the error is not it."""
+    from model_export.random_preset import _error, _measured
+
+    done = _measured("v2_7b", tmp_path, "audio", "run", limit_gb=10.0)
+    assert not done["ok"]
+    assert "audio.onnx" in done["why"]
+    assert (
+        _error(["Traceback", "RuntimeError: no such node", "[TRT] cudaError 35"])
+        == "RuntimeError: no such node"
+    )
+
+
+def test_a_step_that_takes_too_much_is_stopped(tmp_path):
+    from model_export.random_preset import _measured
+
+    done = _measured("v2_7b", tmp_path, "audio", "run", limit_gb=0.01)
+    assert not done["ok"]
+    assert done["why"] == "needs more than 0.01 GB"
