@@ -215,7 +215,21 @@ class StagePreset(_Part):
 
 
 class Preset(_Part):
-    """The whole system."""
+    """The whole system.
+
+    Attributes:
+        name: Of lower-case letters, digits and underscores.
+        vision: The picture encoder.
+        audio: The sound encoder.
+        tokens: Soft tokens.
+        fusion: Of the streams.
+        language: The language model.
+        head: The perception head.
+        curriculum: Stages, in order.
+        seed: Of everything that is drawn.
+        start: Weights to begin with, of a network of the same sizes: a file, the folder of an earlier run, or
+            what `import-released` wrote; None begins anew. What is frozen is never in them.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
     vision: VisionPreset
@@ -226,6 +240,12 @@ class Preset(_Part):
     head: HeadPreset = HeadPreset()
     curriculum: tuple[StagePreset, ...]
     seed: int = 42
+    start: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs to resume are known by what is written here: see `VisionPreset`.
+        return {name: value for name, value in write(self).items() if (name, value) != ("start", None)}
 
     @model_validator(mode="after")
     def _backbones_are_known(self) -> Preset:

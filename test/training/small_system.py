@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 import transformers
 import yaml
-from accelerate import Accelerator
 
 from training.curriculum.encoders import Shapes
 from training.curriculum.examples import Corpus, ExampleMaker
 from training.curriculum.feature_cache import FeatureCache
 from training.curriculum.network import build
+from training.curriculum.processes import start
 from training.curriculum.trainer import Trainer
 from training.mmeverse.schema import Media, Record
 from training.networks.language import LanguageModel, with_lora
@@ -52,13 +52,13 @@ def small_preset(**stage: object) -> Preset:
     return parse_preset(data)
 
 
-def small_language() -> LanguageModel:
+def small_language(precision: torch.dtype = torch.float32) -> LanguageModel:
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=128, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=512,
     )  # fmt: skip
-    model = transformers.LlamaForCausalLM(config)
+    model = transformers.LlamaForCausalLM(config).to(precision)
     return LanguageModel(with_lora(model, small_preset().language.lora), Letters())
 
 
@@ -89,12 +89,22 @@ def small_corpus(folder: Path, count: int = 12, poisoned: int | None = None) -> 
     return Corpus(records, {("javanese_av", f"clip{i}"): f"key{i}" for i in range(count)}, cache)
 
 
-def small_trainer(folder: Path, out: Path, poisoned: int | None = None, **stage: object) -> Trainer:
-    preset, language = small_preset(**stage), small_language()
+def small_trainer(
+    folder: Path,
+    out: Path,
+    poisoned: int | None = None,
+    precision: torch.dtype = torch.float32,
+    sharded: bool = False,
+    begin: Path | None = None,
+    **stage: object,
+) -> Trainer:
+    preset, language = small_preset(**stage), small_language(precision)
+    if begin is not None:
+        preset = preset.model_copy(update={"start": str(begin)})
     net = build(preset, SHAPES, language)
     corpus = small_corpus(folder, poisoned=poisoned)
     examples = ExampleMaker(corpus, preset, SHAPES, language.codec, net.config.soft_tokens)
-    return Trainer(preset, net, examples, out, Accelerator(cpu=True))
+    return Trainer(preset, net, examples, out, start("cpu"), sharded=sharded)
 
 
 def digest(path: Path) -> str:

@@ -9,13 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from emollama_ros.errors import BundleError
+from emollama_ros.errors import BundleError, InputError
 from training.curriculum.encoders import Shapes
 from training.networks.conv_attention import ConvAttentionConfig
 from training.networks.emotion_llama import EmotionLlama, EmotionLlamaConfig
 from training.networks.fusion import FusionConfig
 from training.networks.language import LanguageModel
 from training.presets import Preset
+from training.released.importing import WEIGHTS as RELEASED_WEIGHTS
+from training.released.weights import load_released
 
 
 def config_of(preset: Preset, shapes: Shapes, language: int) -> EmotionLlamaConfig:
@@ -44,6 +46,10 @@ def config_of(preset: Preset, shapes: Shapes, language: int) -> EmotionLlamaConf
         language=language,
         labels=len(preset.head.labels),
     )
+
+
+#: What `train` calls the trained weights.
+WEIGHTS = "weights.safetensors"
 
 
 def build(preset: Preset, shapes: Shapes, language: LanguageModel) -> EmotionLlama:
@@ -91,3 +97,45 @@ def load_trained(net: nn.Module, path: Path) -> None:
     with torch.no_grad():
         for name, value in wanted.items():
             value.copy_(state[name])
+
+
+def start_file(path: Path) -> Path:
+    """The file of weights that a preset's ``start`` means.
+
+    Args:
+        path: Such a file, or the folder that `train` or `import-released` wrote it into.
+
+    Raises:
+        InputError: There is none.
+    """
+    found = (
+        [path] if path.is_file() else [path / n for n in (WEIGHTS, RELEASED_WEIGHTS) if (path / n).is_file()]
+    )
+    if len(found) == 1:
+        return found[0]
+    said = f"holds {' and '.join(file.name for file in found)}; name one" if found else "no weights are there"
+    raise InputError(
+        f"start: {path}: {said}; give a file of trained weights, the folder of an earlier run (with {WEIGHTS}), "
+        f"or what import-released wrote (with {RELEASED_WEIGHTS})"
+    )
+
+
+def load_start(net: EmotionLlama, path: Path) -> tuple[str, ...]:
+    """Load the weights that a preset starts from.
+
+    Args:
+        net: As built.
+        path: As for `start_file`.
+
+    Returns:
+        Names of parameters that stay as built: of a released checkpoint's, what it never had.
+
+    Raises:
+        InputError: No such file, or a released one that does not fit.
+        BundleError: Not all of the trained weights of this network; names what differs.
+    """
+    file = start_file(path)
+    if file.name == RELEASED_WEIGHTS:
+        return load_released(net, file)
+    load_trained(net, file)
+    return ()
