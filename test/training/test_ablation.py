@@ -12,7 +12,7 @@ pytest.importorskip("accelerate", reason="needs accelerate (make test installs i
 
 from small_system import LABELS, SHAPES, small_corpus, small_language, small_preset  # noqa: E402
 
-from emollama_ros.errors import ConfigError  # noqa: E402
+from emollama_ros.errors import ConfigError, InputError  # noqa: E402
 from training.__main__ import app  # noqa: E402
 from training.ablation import answers, runs  # noqa: E402
 from training.ablation.answers import Languages, with_first_blocks  # noqa: E402
@@ -25,6 +25,7 @@ from training.ablation.plan import Plan, System, chosen_of, load_plan, systems_o
 from training.ablation.report import Table, report_of, write_report  # noqa: E402
 from training.ablation.results import Costs, Told  # noqa: E402
 from training.ablation.runs import run_all, run_one  # noqa: E402
+from training.ablation.summary import DOCUMENT, REPORTS, document  # noqa: E402
 from training.ablation.views import MEASURES, SEEN  # noqa: E402
 from training.curriculum.examples import ExampleMaker  # noqa: E402
 from training.curriculum.network import build  # noqa: E402
@@ -130,13 +131,13 @@ def test_runs_go_on_where_they_were_and_are_reported(tmp_path, material, monkeyp
 
     (out / "runs" / "head-none-audio-1.json").unlink()
     (out / "runs" / "head-none-all-0.json").write_text("{")  # a damaged one counts as none
-    report = report_of(plan, out / "runs", material)
+    report = report_of(plan, out / "runs", material, draws=200)
     assert report["not_run"] == ["head-none-all-0", "head-none-audio-1"]
     again = run_all(plan, material, out)
     assert computed == [("head-none-all", 0), ("head-none-audio", 1)]
     assert [replace(result, seconds=0) for result in again] == [replace(r, seconds=0) for r in first]
 
-    report = report_of(plan, out / "runs", material)
+    report = report_of(plan, out / "runs", material, draws=200)
     write_report(report, out)
     assert not report["not_run"] and len(report["differences"]) == len(comparisons_of(plan))
     assert {row["question"] for row in report["differences"]} >= {"fusion", "views", "curriculum"}
@@ -427,3 +428,29 @@ def test_the_page_says_what_the_committed_report_says():
     whole = next(score for score in report["scores"] if score["measure"] == "all")
     assert f"{whole['clips']} clips of {whole['persons']} other people" in page
     assert f"{sum(c['clips'] for c in report['clips']['train'].values())} clips of javanese_av" in page
+
+
+def test_the_documents_tables_are_those_of_the_committed_reports():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text.count("<!-- report: ") == len(list(REPORTS.glob("*/report.json")))
+    assert document(text) == text, "run: python -m training ablation-doc --write"
+
+
+def test_a_summary_has_a_row_a_system_and_says_what_exceeds_the_noise(tmp_path, material):
+    answers_of = {**PLAN["answers"], "curricula": ["joint", "perception_cognition"]}
+    plan = plan_of(head=None, answers=answers_of)
+    run_all(plan, material, tmp_path / "out")
+    report = report_of(plan, tmp_path / "out" / "runs", material, draws=200)
+    write_report(report, tmp_path / "reports" / "test")
+    text = "before\n<!-- report: test -->\nold\n<!-- end of report -->\nafter"
+    made = document(text, tmp_path / "reports")
+    rows = [line.split(" | ") for line in made.splitlines() if line.startswith("| conv_attention")]
+    assert [row[2] for row in rows] == ["joint", "perception then cognition"]
+    assert {len(row) for row in rows} == {9} and all("± " in cell for row in rows for cell in row[3:])
+    assert "old" not in made and "differences; exceeds the noise: " in made and made.endswith("after")
+    assert document(made, tmp_path / "reports") == made
+
+
+def test_a_report_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match="lost"):
+        document("<!-- report: lost -->\n<!-- end of report -->", tmp_path)

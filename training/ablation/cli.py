@@ -11,8 +11,21 @@ from emollama_ros.errors import EmollamaError
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command("ablate")(ablate)
+    app.command("ablation-doc")(ablation_doc)
+
+
+def ablation_doc(
+    write: Annotated[bool, typer.Option("--write", help="Write it into docs.")] = False,
+) -> None:
+    """Print docs/ablation.md with its tables made anew of the committed reports."""
+    from training.ablation.summary import DOCUMENT, document
+
+    text = document(DOCUMENT.read_text(encoding="utf-8"))
+    if write:
+        DOCUMENT.write_text(text, encoding="utf-8")
+    typer.echo(f"written: {DOCUMENT}" if write else text, nl=write)
 
 
 def ablate(
@@ -33,11 +46,7 @@ def ablate(
     """
     from training.ablation.page import to_markdown
 
-    try:
-        typer.echo(to_markdown(run(config, prepared, root, out, cache or out / "features", grid, device)))
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    typer.echo(to_markdown(run(config, prepared, root, out, cache or out / "features", grid, device)))
 
 
 def run(

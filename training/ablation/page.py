@@ -12,7 +12,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     """The report as a page."""
     parts = [
         f"# Ablation: {report['plan']['name']}",
-        _said(report),
+        said(report),
         "## Scores on held-out people",
         _score_table(report["scores"]),
         "## Differences",
@@ -25,7 +25,8 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _said(report: Mapping[str, Any]) -> str:
+def said(report: Mapping[str, Any]) -> str:
+    """How many differences there are, which exceed the noise, and what was not run."""
     verdicts = [row["verdict"] for row in report["differences"]]
     counts = ", ".join(f"{v}: {verdicts.count(v)}" for v in (EXCEEDS, WITHIN, TOO_FEW))
     lines = [f"{len(verdicts)} differences; {counts}."]

@@ -35,8 +35,15 @@ from training.ablation.runs import fresh_result
 from training.mmeverse.schema import Record
 
 
-def report_of(plan: Plan, runs: Path, material: Material) -> dict[str, Any]:
-    """Score and compare every run of a plan that has a result, and name those that have none."""
+def report_of(plan: Plan, runs: Path, material: Material, draws: int = DRAWS) -> dict[str, Any]:
+    """Score and compare every run of a plan that has a result, and name those that have none.
+
+    Args:
+        plan: What is compared.
+        runs: Folder of the results.
+        material: Clips and models of the runs.
+        draws: Of the bootstrap.
+    """
     results = {
         f"{system.name}-{seed}": fresh_result(plan, material, runs, system, seed)
         for system in systems_of(plan)
@@ -54,7 +61,7 @@ def report_of(plan: Plan, runs: Path, material: Material) -> dict[str, Any]:
         "not_run": [name for name, result in results.items() if result is None],
         "seconds": {result.name: result.seconds for result in done},
         "scores": [asdict(score_of(*cell, told)) for cell, told in table.told.items()],
-        "differences": [asdict(difference) for difference in differences_of(plan, table)],
+        "differences": [asdict(difference) for difference in differences_of(plan, table, draws)],
         "answer_loss": [_loss(*cell, costs) for cell, costs in table.costs.items()],
     }
 
