@@ -201,5 +201,20 @@ def random(
         write_report(found, report)
 
 
+@app.command()
+def rounding(
+    report: Annotated[Path, typer.Option(help="Write the report here, as .json and .md.")],
+) -> None:
+    """Measure what each format of the weights costs the packaged language model."""
+    from emollama_ros.errors import EmollamaError
+    from model_export.rounding import measure_smollm2, write_report
+
+    try:
+        write_report(measure_smollm2(), report)
+    except EmollamaError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
 if __name__ == "__main__":
     app()
