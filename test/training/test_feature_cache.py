@@ -157,13 +157,13 @@ def test_keys_follow_content_and_span_not_names(tmp_path):
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
     write_clip(tmp_path / "c.mp4", seconds=0.3)
 
-    keys = ContentKeys(tmp_path / "memo" / "hashes.jsonl")
+    keys = ContentKeys(tmp_path / "memo")
     a, b, c = (keys.key(Media(video=f"{name}.mp4"), tmp_path) for name in "abc")
     assert a == b != c
     assert keys.key(Media(video="a.mp4", start_s=0.1, end_s=0.2), tmp_path) not in (a, c)
-    with (tmp_path / "memo" / "hashes.jsonl").open("a") as memo:
+    with (tmp_path / "memo" / "content.jsonl").open("a") as memo:
         memo.write('["cut off')
-    again = ContentKeys(tmp_path / "memo" / "hashes.jsonl")
+    again = ContentKeys(tmp_path / "memo", process=1)
     assert again.key(Media(video="a.mp4"), tmp_path) == a
     with pytest.raises(InputError, match="none.mp4: cannot be read"):
         again.key(Media(video="none.mp4"), tmp_path)

@@ -1,16 +1,23 @@
 """Scores of the head by modality, answers with the soft tokens of another clip, and the command."""
 
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs it)")
 pytest.importorskip("accelerate", reason="needs accelerate (make test installs it)")
 
-from small_system import small_trainer  # noqa: E402
+from small_system import SHAPES, small_trainer  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from training.__main__ import app  # noqa: E402
-from training.curriculum.cli import report_of, sources_of  # noqa: E402
-from training.curriculum.validation import answer_loss, score_head  # noqa: E402
+from training.curriculum.checkpoints import Cost  # noqa: E402
+from training.curriculum.cli import sources_of  # noqa: E402
+from training.curriculum.processes import start  # noqa: E402
+from training.curriculum.report import run_facts, scores_of, to_markdown, write  # noqa: E402
+from training.curriculum.validation import answer_loss, score_head, score_removals  # noqa: E402
 from training.networks.emotion_llama import IGNORED  # noqa: E402
 from training.presets import load_preset  # noqa: E402
 
@@ -40,10 +47,51 @@ def test_answers_are_compared_with_those_about_another_clip(trained):
     assert answer_loss(net, examples, stage=1, most=5).n == 5
 
 
-def test_the_report_holds_everything(trained):
-    report = report_of(*trained, trained_on=12)
-    assert report["records"] == {"train": 12, "validation": 12}
+def test_removing_a_modality_is_scored_on_the_clips_that_have_both(trained):
+    net, examples = trained
+    found, views = score_removals(net, examples), score_head(net, examples)
+    assert list(found) == ["both", "sound removed", "pictures removed"]
+    assert found["sound removed"].scores.confusion == views["video"].confusion
+    assert found["pictures removed"].scores.confusion == views["audio"].confusion
+    assert not any(removal.noise_changes for removal in found.values())
+    assert len({removal.answer for removal in found.values()}) == 3
+
+
+def test_noise_that_gets_past_the_mask_is_told(trained, monkeypatch):
+    net, examples = trained
+    perceive = net.perceive
+
+    def leaking(features):
+        every = torch.ones_like(features.present)
+        return perceive(replace(features, present=every))
+
+    monkeypatch.setattr(net, "perceive", leaking)
+    changes = {name: removal.noise_changes for name, removal in score_removals(net, examples).items()}
+    assert changes == {"both": False, "sound removed": True, "pictures removed": True}
+
+
+def test_clips_without_both_have_nothing_removed(trained):
+    net, examples = trained
+    deaf = {"audio": torch.zeros(SHAPES.audio)}
+    corpus = SimpleNamespace(records=examples.corpus.records, features=lambda key: deaf)
+    assert score_removals(net, replace(examples, corpus=corpus)) == {}
+
+
+def test_the_report_holds_everything_and_reads_the_same_as_a_page(trained, tmp_path):
+    net, examples = trained
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    run = run_facts(weights, Cost(120, 60.0, 2 * 10**9), start("cpu"))
+    assert run["steps_per_second"] == 2.0 and run["versions"]["torch"] == torch.__version__
+    records = {"train": 12, "validation": 12}
+    report = {"preset": "tiny", "start": None, "records": records, **scores_of(net, examples), "run": run}
     assert report["head"]["audio"]["n"] == 12 and set(report["answers"]) == {"stage 1", "stage 2"}
+    write(report, tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(report))
+    page = (tmp_path / "report.md").read_text()
+    assert page == to_markdown(report) and page.count("not a bit") == 3
+    assert f"| video | 12 | 4 | {report['head']['video']['uar']:.3f} |" in page
+    assert "| most memory of the main process | 2.00 GB |" in page and run["weights_sha256"] in page
 
 
 def test_what_has_no_default_label_is_not_scored(trained):

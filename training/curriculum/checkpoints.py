@@ -23,7 +23,7 @@ from emollama_ros.errors import BundleError
 from training.curriculum.network import save_trained
 from training.presets import Preset
 
-#: What `training.curriculum.trainer.LearningNetwork` calls the network, and so puts before the names of its weights.
+#: What `training.curriculum.trainer.LearningNetwork` puts before the names of the network's weights.
 _PREFIX = "net."
 
 
@@ -96,9 +96,7 @@ class Checkpoints:
         try:
             stored = load_file(path)
         except Exception as error:  # whatever safetensors finds wrong
-            raise BundleError(
-                f"{path}: cannot be read ({error}); delete {self.folder} to start anew"
-            ) from None
+            raise BundleError(f"{path}: damaged ({error}); delete {self.folder} to start anew") from None
         state: dict[str, dict[str, Tensor]] = {}
         for name, value in stored.items():
             slot, _, parameter = name.partition("/")
@@ -148,7 +146,6 @@ def _gathered(module: nn.Module, optimizer: Any) -> tuple[dict[str, Tensor], dic
         for name, slots in state.items()
         for slot, value in slots.items()
     }
-    trained = [
-        name.removeprefix("module.") for name, v in module.named_parameters() if v.requires_grad
-    ]  # DDP's
+    names = [name for name, value in module.named_parameters() if value.requires_grad]
+    trained = [name.removeprefix("module.") for name in names]  # which DDP puts before them
     return {name.removeprefix(_PREFIX): weights[name] for name in trained if name in weights}, moments

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from training.curriculum.encoders import Shapes
+    from training.curriculum.examples import Corpus
+    from training.curriculum.team import Team
+    from training.presets import Preset
 
 
 def register(app: typer.Typer) -> None:
@@ -41,15 +46,23 @@ def train(
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of their pictures; REPLAY if left out.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Of the frozen encoders: cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    sharded: Annotated[
+        bool, typer.Option("--shard", help="Leave every process a part of each weight (FSDP2).")
+    ] = False,
 ) -> None:
     """Train the two stages of a preset; killed and started again, it goes on where it was.
 
     On many GPUs: `torchrun --nproc-per-node N -m training train ...`, or `accelerate launch -m training
-    train ...` with its FSDP settings.
+    train ...`; `--shard`, or accelerate's settings of FSDP, where the weights do not fit on one.
     """
+    from training.curriculum.report import to_markdown
+
     places = Places(prepared, root, out, cache or out / "features", replay, pictures or replay)
-    typer.echo(json.dumps(run(config, places, device), indent=1))
+    report = run(config, places, device, sharded=sharded)
+    if report is not None:
+        typer.echo(to_markdown(report))
+        typer.echo(f"{report['run']['weights_sha256']}  {out / 'weights.safetensors'}")
 
 
 @dataclass(frozen=True)
@@ -64,29 +77,33 @@ class Places:
     pictures: Path | None = None
 
 
-def run(config: str, places: Places, device: str) -> dict[str, Any]:
-    """Train, then score the weights on the validation split; returns the report, which is also written."""
-    import torch
-    from accelerate import Accelerator
+def run(config: str, places: Places, device: str, *, sharded: bool = False) -> dict[str, Any] | None:
+    """Train, then score the weights on the validation split, and write the report.
 
-    from training.curriculum.encoders import Encoders
-    from training.curriculum.examples import ExampleMaker, gather, read_split
-    from training.curriculum.network import build
+    Args:
+        config: Preset.
+        places: Folders.
+        device: cpu or cuda.
+        sharded: As for `training.curriculum.trainer.Trainer`.
+
+    Returns:
+        The report; None on processes other than the main one.
+    """
+    import torch
+
+    from training.curriculum import report as reports
+    from training.curriculum.examples import ExampleMaker
+    from training.curriculum.network import build, start_file
+    from training.curriculum.processes import start, team_of
     from training.curriculum.trainer import Trainer
     from training.networks.language import load_language_model
     from training.presets import load_preset
 
     preset = load_preset(config)
-    sources = sources_of(preset)
-    encoders = Encoders(preset, device)
-    records = {split: read_split(places.prepared, sources, split) for split in ("train", "validation")}
-    general = {"train": read_general(places.replay)}
-    corpora = {
-        split: gather(found, places.root, places.cache, encoders, general.get(split, ()), places.pictures)
-        for split, found in records.items()
-    }
-    shapes = encoders.shapes
-    del encoders
+    if preset.start is not None:
+        start_file(Path(preset.start))  # before hours of decoding
+    accelerator = start(device)
+    corpora, shapes = _gathered(preset, places, device, team_of(accelerator))
     torch.manual_seed(preset.seed)  # LoRA is drawn here
     language = load_language_model(preset.language)
     net = build(preset, shapes, language)
@@ -94,12 +111,38 @@ def run(config: str, places: Places, device: str) -> dict[str, Any]:
         split: ExampleMaker(corpus, preset, shapes, language.codec, net.config.soft_tokens)
         for split, corpus in corpora.items()
     }
-    accelerator = Accelerator(cpu=device == "cpu")
-    Trainer(preset, net, makers["train"], places.out, accelerator).run()
-    report = report_of(net, makers["validation"], len(corpora["train"].records))
-    if accelerator.is_main_process:
-        (places.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    trainer = Trainer(preset, net, makers["train"], places.out, accelerator, sharded=sharded)
+    weights = trainer.run()
+    scores = reports.scores_of(net, makers["validation"])  # sharded weights need all processes for it
+    if not accelerator.is_main_process:
+        return None
+    report = {
+        "preset": preset.name,
+        "start": preset.start,
+        "records": {split: len(corpus.records) for split, corpus in corpora.items()},
+        **scores,
+        "run": reports.run_facts(weights, trainer.cost, accelerator),
+    }
+    reports.write(report, places.out)
     return report
+
+
+def _gathered(preset: Preset, places: Places, device: str, team: Team) -> tuple[dict[str, Corpus], Shapes]:
+    """Both splits with their features; afterwards the encoders are gone."""
+    from training.curriculum.encoders import Encoders
+    from training.curriculum.examples import gather, read_split
+
+    sources = sources_of(preset)
+    records = {split: read_split(places.prepared, sources, split) for split in ("train", "validation")}
+    general = {"train": read_general(places.replay)}
+    encoders = Encoders(preset, device)
+    corpora = {
+        split: gather(
+            found, places.root, places.cache, encoders, general.get(split, ()), places.pictures, team
+        )
+        for split, found in records.items()
+    }
+    return corpora, encoders.shapes
 
 
 def read_general(folder: Path | None) -> list[Any]:
@@ -116,7 +159,7 @@ def read_general(folder: Path | None) -> list[Any]:
     return samples
 
 
-def sources_of(preset: Any) -> list[str]:
+def sources_of(preset: Preset) -> list[str]:
     """Sources that some stage gives a weight, in a fixed order."""
     from training.mmeverse.instructions.mixes import mix_of
 
@@ -127,17 +170,3 @@ def sources_of(preset: Any) -> list[str]:
         for name in stage.weights or mix_of(mix).sources
     )
     return sorted(set(named))
-
-
-def report_of(net: Any, examples: Any, trained_on: int) -> dict[str, Any]:
-    """Scores on people that were not trained on: of the head by modality, and of the answers by stage."""
-    from training.curriculum.validation import answer_loss, score_head
-
-    net.eval()
-    stages = sorted({mix for stage in examples.preset.curriculum for mix in stage.mixes})
-    return {
-        "preset": examples.preset.name,
-        "records": {"train": trained_on, "validation": len(examples.corpus.records)},
-        "head": {view: scores.to_json() for view, scores in score_head(net, examples).items()},
-        "answers": {f"stage {stage}": vars(answer_loss(net, examples, stage)) for stage in stages},
-    }

@@ -6,7 +6,7 @@ number of processes nor a run that was killed and resumed changes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emollama_ros.errors import InputError
+from emollama_ros.errors import EmollamaError, InputError
 from emollama_ros.labels import CIRCUMPLEX
 from training.curriculum.encoders import ClipFeatures, Encoders, Shapes, batch_of
 from training.curriculum.feature_cache import ContentKeys, FeatureCache, fill
+from training.curriculum.team import ALONE, Team
 from training.mmeverse.decoding import decode_clip
 from training.mmeverse.instructions import chance
 from training.mmeverse.instructions.samples import Instruction
@@ -128,8 +129,11 @@ def gather(
     encoders: Encoders,
     replay: Sequence[ReplaySample] = (),
     pictures: Path | None = None,
+    team: Team = ALONE,
 ) -> Corpus:
     """Encode what is not yet in the cache, and say what could not be.
+
+    Several processes share the work, by the order of the clips' keys, and wait for each other.
 
     Args:
         records: Of prepared sources.
@@ -138,40 +142,71 @@ def gather(
         encoders: Of the preset.
         replay: General vision-language samples.
         pictures: Folder of their pictures.
+        team: Processes that all call this, with the same data and one cache.
 
     Raises:
-        InputError: Of nothing features could be had; gives the first reason.
+        InputError: Of nothing features could be had; gives the first reason. Or processes do not see each
+            other's features.
+        EmollamaError: The encoders failed; names the clip.
     """
     cache = FeatureCache(cache_folder, encoders.version)
-    content = ContentKeys(cache_folder / "content.jsonl")
     places = {record.key[:2]: (record.media, roots / record.source) for record in records}
     places |= {sample.key[:2]: (Media(image=sample.image), pictures or roots) for sample in replay}
-    keys: dict[Clip, str] = {}
-    wanted: dict[str, Callable[[], ClipFeatures]] = {}
-    problems: list[tuple[str, str]] = []
-    for clip, (media, root) in places.items():
-        try:
-            keys[clip] = key = content.key(media, root)
-        except InputError as error:
-            problems.append(("/".join(clip), str(error)))
-        else:
-            wanted.setdefault(key, partial(_encode, encoders, media, root))
-    jobs = [(key, compute) for key, compute in wanted.items() if key not in cache]
-    names = {key: "/".join(clip) for clip, key in keys.items()}
-    failed = fill(cache, tqdm(jobs, desc="features", disable=not jobs))
-    problems += [(names[key], reason) for key, reason in failed]
+    keys, problems = _keys_of(places, ContentKeys(cache_folder, team.process), team)
+    clips = {key: clip for clip, key in keys.items()}
+    mine = [key for key in team.share(sorted(clips)) if key not in cache]
+    jobs = [(key, partial(_encode, encoders, clips[key], *places[clips[key]])) for key in mine]
+    failed = fill(cache, tqdm(jobs, desc="features", disable=not jobs or team.process > 0))
+    problems += team.exchange([("/".join(clips[key]), reason) for key, reason in failed])
+    cache.refresh()
+    _check_all_see(cache, clips, {name for name, _ in problems})
     corpus = Corpus(records, keys, cache, replay)
     if problems and not corpus.records:
         raise InputError(f"no clip could be encoded; the first: {problems[0][1]}")
+    if team.process == 0:
+        _tell(problems)
+    return corpus
+
+
+def _keys_of(
+    places: Mapping[Clip, tuple[Media, Path]], content: ContentKeys, team: Team
+) -> tuple[dict[Clip, str], list[tuple[str, str]]]:
+    """Key of every clip whose files can be read; name and reason of the others."""
+    found: list[tuple[Clip, str | None, str]] = []
+    for clip in team.share(sorted(places)):
+        try:
+            found.append((clip, content.key(*places[clip]), ""))
+        except InputError as error:
+            found.append((clip, None, str(error)))
+    everything = {clip: (key, reason) for clip, key, reason in team.exchange(found)}
+    keys = {clip: key for clip in places if (key := everything[clip][0]) is not None}
+    return keys, [("/".join(clip), everything[clip][1]) for clip in places if clip not in keys]
+
+
+def _encode(encoders: Encoders, clip: Clip, media: Media, root: Path) -> ClipFeatures:
+    try:
+        return encoders.encode(decode_clip(media, root))
+    except EmollamaError:
+        raise
+    except Exception as error:  # memory, a driver: with many processes, nobody knew where
+        reason = f"{type(error).__name__}: {error}"
+        raise EmollamaError(f"{'/'.join(clip)}: cannot be encoded: {reason}") from error
+
+
+def _check_all_see(cache: FeatureCache, clips: Mapping[str, Clip], failed: set[str]) -> None:
+    for key, clip in clips.items():
+        if key not in cache and "/".join(clip) not in failed:
+            raise InputError(
+                f"{cache.folder}: has no features of {'/'.join(clip)}, which another process computed; "
+                "--cache has to be a folder that all processes share"
+            )
+
+
+def _tell(problems: Sequence[tuple[str, str]]) -> None:
     for clip_name, reason in problems[:5]:
         tqdm.write(f"left out: {clip_name}: {reason}")
     if len(problems) > 5:
         tqdm.write(f"left out: {len(problems) - 5} more")
-    return corpus
-
-
-def _encode(encoders: Encoders, media: Media, root: Path) -> ClipFeatures:
-    return encoders.encode(decode_clip(media, root))
 
 
 @dataclass(frozen=True)

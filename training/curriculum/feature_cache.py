@@ -36,7 +36,12 @@ class FeatureCache:
         self._place: dict[str, tuple[Path, tuple[str, ...]]] = {}
         self._open: dict[Path, Any] = {}
         self._waiting: dict[str, dict[str, Tensor]] = {}
-        for shard in sorted(self.folder.glob("*.safetensors")):
+        self._shards: set[Path] = set()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Find what other processes have written since."""
+        for shard in sorted(set(self.folder.glob("*.safetensors")) - self._shards):
             self._index(shard)
 
     def __contains__(self, key: str) -> bool:
@@ -82,11 +87,13 @@ class FeatureCache:
         self._index(shard)
 
     def _index(self, shard: Path) -> None:
+        self._shards.add(shard)
         try:
             with safe_open(shard, "pt") as file:
                 clips = json.loads(file.metadata()["clips"])
         except Exception:  # whatever safetensors finds wrong: the clips of this shard are computed anew
-            shard.unlink()
+            shard.unlink(missing_ok=True)
+            self._shards.discard(shard)
             return
         self._place.update({key: (shard, tuple(names)) for key, names in clips.items()})
 
@@ -94,11 +101,11 @@ class FeatureCache:
 class ContentKeys:
     """Keys of records by the content of their files; a file is hashed once as long as it does not change."""
 
-    def __init__(self, memo: Path) -> None:
-        """Remember hashes in the file ``memo`` (JSON Lines)."""
-        self._memo = memo
+    def __init__(self, folder: Path, process: int = 0) -> None:
+        """Remember hashes in files of a folder (JSON Lines): each process writes its own, and reads all."""
+        self._memo = folder / (f"content.{process}.jsonl" if process else "content.jsonl")
         self._known: dict[tuple[str, int, int], str] = {}
-        if memo.is_file():
+        for memo in sorted(folder.glob("content*.jsonl")):
             for line in memo.read_text(encoding="utf-8").splitlines():
                 self._remember(line)
 
@@ -148,11 +155,13 @@ def fill(
         Key and reason of each that could not be computed.
     """
     problems = []
-    for key, compute in wanted:
-        if key not in cache:
-            try:
-                cache.add(key, compute())
-            except InputError as error:
-                problems.append((key, str(error)))
-    cache.flush()
+    try:
+        for key, compute in wanted:
+            if key not in cache:
+                try:
+                    cache.add(key, compute())
+                except InputError as error:
+                    problems.append((key, str(error)))
+    finally:  # whatever else goes wrong, what was computed is kept
+        cache.flush()
     return problems

@@ -108,15 +108,14 @@ def start_file(path: Path) -> Path:
     Raises:
         InputError: There is none.
     """
-    found = (
-        [path] if path.is_file() else [path / n for n in (WEIGHTS, RELEASED_WEIGHTS) if (path / n).is_file()]
-    )
+    files = [path] if path.is_file() else [path / WEIGHTS, path / RELEASED_WEIGHTS]
+    found = [file for file in files if file.is_file()]
     if len(found) == 1:
         return found[0]
     said = f"holds {' and '.join(file.name for file in found)}; name one" if found else "no weights are there"
     raise InputError(
-        f"start: {path}: {said}; give a file of trained weights, the folder of an earlier run (with {WEIGHTS}), "
-        f"or what import-released wrote (with {RELEASED_WEIGHTS})"
+        f"start: {path}: {said}; give a file of trained weights, the folder of an earlier run "
+        f"(with {WEIGHTS}), or what import-released wrote (with {RELEASED_WEIGHTS})"
     )
 
 

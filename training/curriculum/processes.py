@@ -1,19 +1,17 @@
 """Processes that train together: how they start, what each does of shared work, how they share weights.
 
-Plain data parallelism (DDP) is accelerate's. Sharded weights (FSDP2) are made by PyTorch's `fully_shard` here,
-which is what accelerate calls too, because accelerate offers it on accelerators only, and what is tested on CPUs
-shall be what runs on GPUs.
+Plain data parallelism (DDP) is accelerate's. Weights are sharded (FSDP2) by PyTorch's `fully_shard` itself,
+which accelerate calls too: accelerate does so on GPUs only, and what the tests run on CPUs shall be what runs
+on GPUs.
 """
 
 from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -23,11 +21,11 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor
 
 from emollama_ros.errors import ConfigError
+from training.curriculum.team import Team
 from training.networks.emotion_llama import EmotionLlama
 
 #: While one process encodes the last of its clips, or scores, the others wait.
 PATIENCE = timedelta(days=1)
-_Item = TypeVar("_Item")
 
 
 def start(device: str) -> Accelerator:
@@ -37,25 +35,6 @@ def start(device: str) -> Accelerator:
         device: cpu or cuda. From here on, ``cuda`` is this process's own GPU.
     """
     return Accelerator(cpu=device == "cpu", kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])
-
-
-@dataclass(frozen=True)
-class Team:
-    """Processes that share some work, as one of them sees it; by default, one alone.
-
-    Attributes:
-        process: Index of this one.
-        processes: How many there are.
-        exchange: Joins the lists of all, in order of the processes; each waits there for all others.
-    """
-
-    process: int = 0
-    processes: int = 1
-    exchange: Callable[[list[Any]], list[Any]] = list
-
-    def share(self, items: Sequence[_Item]) -> Sequence[_Item]:
-        """Those of the items that are this process's; ``items`` are the same in all of them."""
-        return items[self.process :: self.processes]
 
 
 def team_of(accelerator: Accelerator) -> Team:
@@ -109,9 +88,7 @@ def _checked_plugin() -> FullyShardedDataParallelPlugin:
         ("ACTIVATION_CHECKPOINTING", "language.checkpointing of the preset"),
     ):
         if os.environ.get(f"FSDP_{name}", "false").lower() == "true":
-            raise ConfigError(
-                f"fsdp_{name.lower()}: true is not followed here; set it to false, use {instead}"
-            )
+            raise ConfigError(f"fsdp_{name.lower()}: true is not done here; set it to false, use {instead}")
     return plugin
 
 

@@ -1,19 +1,25 @@
-"""How a trained network does on people it was not trained on: the head by modality, and the answers."""
+"""How a trained network does on people it was not trained on.
+
+The head by modality; clips of which a modality is removed; the answers, beside those about another clip.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from training.curriculum.encoders import batch_of
 from training.curriculum.examples import Batch, ExampleMaker
 from training.evaluation.metrics import LabelScores, score_labels
-from training.mmeverse.instructions.samples import instructions_of
+from training.mmeverse.instructions.samples import Instruction, instructions_of
+from training.mmeverse.schema import Record
 from training.networks.emotion_llama import IGNORED, EmotionLlama, Features
 
 #: What is looked at: (sound, pictures).
@@ -22,7 +28,14 @@ VIEWS: Mapping[str, tuple[bool, bool]] = {
     "audio": (True, False),
     "video": (False, True),
 }
+#: What is taken from clips that have both, likewise.
+REMOVALS: Mapping[str, tuple[bool, bool]] = {
+    "both": (True, True),
+    "sound removed": (False, True),
+    "pictures removed": (True, False),
+}
 BATCH = 16
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class AnswerLoss:
     """Mean cross entropy of answers, nats a token.
 
     Attributes:
-        own: With the soft tokens of the clip itself.
+        own: With the soft tokens of the clip itself; NaN where there are no answers.
         foreign: With those of another clip: what the words alone give away.
         n: Answers.
     """
@@ -48,28 +61,132 @@ def score_head(net: EmotionLlama, examples: ExampleMaker) -> dict[str, LabelScor
         net: Trained.
         examples: Of people it was not trained on.
     """
-    items = [r for r in examples.corpus.records if examples.label_of(r) != IGNORED]
-    labels = examples.preset.head.labels
-    scores = {}
-    for view, (hears, sees) in VIEWS.items():
-        rows, kept = [], []
-        for part in _parts(items):
-            features = Features(**batch_of([examples.corpus.features(r.key) for r in part], examples.shapes))
-            seen = replace(features, present=features.present & torch.tensor([hears, sees, sees]))
-            has = seen.present.any(-1)
-            logits = _on(net, seen)[has].softmax(-1).cpu().numpy()
-            rows.append(logits)
-            kept += [record for record, here in zip(part, has.tolist(), strict=True) if here]
-        if kept:
-            truth = np.array([examples.label_of(record) for record in kept])
-            persons = [record.person or record.id for record in kept]
-            scores[view] = score_labels(np.concatenate(rows), truth, persons, labels)
-    return scores
+    items = _labelled(examples)
+    found = {view: _scores(net, examples, _seen(examples, items, *senses)) for view, senses in VIEWS.items()}
+    return {view: scores for view, scores in found.items() if scores is not None}
 
 
-def _on(net: EmotionLlama, features: Features) -> Tensor:
-    device = next(net.parameters()).device
-    return net.perceive(features.to(device))[0].logits.float()
+@dataclass(frozen=True)
+class Removal:
+    """What a network tells of clips that have sound and pictures when it is given less.
+
+    Attributes:
+        scores: Of the head.
+        answer: Cross entropy of the answers of stage 1, nats a token.
+        noise_changes: Whether noise in the place of what was removed changes a bit of anything.
+    """
+
+    scores: LabelScores
+    answer: float
+    noise_changes: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        scores = self.scores.to_json()
+        return {**scores, "answer": round(self.answer, 4), "noise_changes": self.noise_changes}
+
+
+@torch.no_grad()
+def score_removals(net: EmotionLlama, examples: ExampleMaker, most: int = 128) -> dict[str, Removal]:
+    """Score a network on labelled clips that have sound and pictures, and on the same clips with one removed.
+
+    Args:
+        net: Trained.
+        examples: Of people it was not trained on.
+        most: Answers at most.
+
+    Returns:
+        By the names of `REMOVALS`; empty where no labelled clip has both.
+    """
+    items = [r for r in _labelled(examples) if {"audio", "image"} <= examples.corpus.features(r.key).keys()]
+    if not items:
+        return {}
+    asked = _spread(_asked(examples, items, stage=1), most)
+    return {name: _removal(net, examples, items, asked, senses) for name, senses in REMOVALS.items()}
+
+
+def _removal(
+    net: EmotionLlama,
+    examples: ExampleMaker,
+    items: Sequence[Record],
+    asked: Sequence[Instruction],
+    senses: tuple[bool, bool],
+) -> Removal:
+    def left() -> Iterator[Batch]:
+        batches = (examples.batch(part) for part in _parts(asked))
+        return (replace(batch, features=_without(batch.features, *senses)) for batch in batches)
+
+    scores = _scores(net, examples, _seen(examples, items, *senses))
+    assert scores is not None  # the clips have both
+    changes = any(not _same(net, clips, _noisy(clips)) for _, clips in _seen(examples, items, *senses))
+    noisy = (replace(batch, features=_noisy(batch.features)) for batch in left())
+    changes |= any(_cost(net, one) != _cost(net, two) for one, two in zip(left(), noisy, strict=True))
+    return Removal(scores, _mean_cost(net, left()), changes)
+
+
+def _labelled(examples: ExampleMaker) -> list[Record]:
+    return [record for record in examples.corpus.records if examples.label_of(record) != IGNORED]
+
+
+def _seen(
+    examples: ExampleMaker, items: Sequence[Record], hears: bool, sees: bool
+) -> Iterator[tuple[list[Record], Features]]:
+    """Batches of the clips of which something is left."""
+    for part in _parts(items):
+        features = Features(**batch_of([examples.corpus.features(r.key) for r in part], examples.shapes))
+        left = _without(features, hears, sees)
+        has = left.present.any(-1)
+        if has.any():
+            rows = {name: value[has] for name, value in vars(left).items()}
+            yield [record for record, here in zip(part, has.tolist(), strict=True) if here], Features(**rows)
+
+
+def _without(features: Features, hears: bool, sees: bool) -> Features:
+    return replace(features, present=features.present & torch.tensor([hears, sees, sees]))
+
+
+def _noisy(features: Features) -> Features:
+    """The same with noise wherever nothing is there."""
+    draw = torch.Generator().manual_seed(0)
+    hears, sees, watches = features.present.unbind(-1)
+    here = {"audio": hears, "image": sees, "glance": sees, "video": watches}
+    changed = {
+        name: torch.where(
+            flag.reshape(-1, *[1] * (value.ndim - 1)), value, 100 * torch.randn(value.shape, generator=draw)
+        )
+        for name, flag in here.items()
+        for value in [getattr(features, name)]
+    }
+    return replace(features, **changed)
+
+
+def _told(net: EmotionLlama, features: Features) -> tuple[Tensor, ...]:
+    """All that comes of features: logits, valence and arousal, soft tokens and their mask."""
+    perceived, soft = net.perceive(features.to(next(net.parameters()).device))
+    return perceived.logits, perceived.affect, soft.tokens, soft.mask
+
+
+def _same(net: EmotionLlama, ours: Features, theirs: Features) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(_told(net, ours), _told(net, theirs), strict=True))
+
+
+def _scores(
+    net: EmotionLlama, examples: ExampleMaker, seen: Iterable[tuple[list[Record], Features]]
+) -> LabelScores | None:
+    """Of the head; None where nothing is seen."""
+    chances: list[NDArray[np.float32]] = []
+    records: list[Record] = []
+    for part, features in seen:
+        chances.append(_told(net, features)[0].float().softmax(-1).cpu().numpy())
+        records += part
+    if not records:
+        return None
+    truth = np.array([examples.label_of(record) for record in records])
+    persons = [record.person or record.id for record in records]
+    return score_labels(np.concatenate(chances), truth, persons, examples.preset.head.labels)
+
+
+# --- answers ------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -82,22 +199,38 @@ def answer_loss(net: EmotionLlama, examples: ExampleMaker, stage: int, most: int
         stage: Whose tasks are asked.
         most: Answers at most, spread over the records.
     """
-    asked = [
+    chosen = _spread(_asked(examples, examples.corpus.records, stage), most)
+    own = _mean_cost(net, (examples.batch(part) for part in _parts(chosen)))
+    foreign = _mean_cost(net, (_shifted(examples.batch(part)) for part in _parts(chosen)))
+    return AnswerLoss(own, foreign, len(chosen))
+
+
+def _asked(examples: ExampleMaker, records: Sequence[Record], stage: int) -> list[Instruction]:
+    return [
         item
-        for record in examples.corpus.records
+        for record in records
         for item in instructions_of(record, stage, examples.preset.seed, template=examples.template)
     ]
-    chosen = [asked[i] for i in np.unique(np.linspace(0, len(asked) - 1, min(most, len(asked))).astype(int))]
-    device = next(net.parameters()).device
-    sums = np.zeros(3)
-    for part in _parts(chosen):
-        batch = examples.batch(part)
-        tokens = int((batch.targets != IGNORED).sum())
-        for column, which in enumerate((batch, _shifted(batch))):
-            moved = which.to(device)
-            sums[column] += float(net(moved.features, moved.ids, moved.mask, moved.targets)[1]) * tokens
-        sums[2] += tokens
-    return AnswerLoss(sums[0] / sums[2], sums[1] / sums[2], len(chosen))
+
+
+def _spread(items: Sequence[_Item], most: int) -> list[_Item]:
+    """So many of them, evenly."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))]
+
+
+def _mean_cost(net: EmotionLlama, batches: Iterable[Batch]) -> float:
+    """Nats a token over the answers of all batches; NaN where there are none."""
+    total, tokens = 0.0, 0
+    for batch in batches:
+        count = int((batch.targets != IGNORED).sum())
+        total, tokens = total + _cost(net, batch) * count, tokens + count
+    return total / tokens if tokens else math.nan
+
+
+def _cost(net: EmotionLlama, batch: Batch) -> float:
+    """Nats a token over the answers of a batch."""
+    moved = batch.to(next(net.parameters()).device)
+    return float(net(moved.features, moved.ids, moved.mask, moved.targets)[1])
 
 
 def _shifted(batch: Batch) -> Batch:
@@ -106,5 +239,5 @@ def _shifted(batch: Batch) -> Batch:
     return replace(batch, features=Features(**rolled))
 
 
-def _parts(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
     return (items[i : i + BATCH] for i in range(0, len(items), BATCH))
