@@ -1,12 +1,9 @@
-"""A system small enough to train in a second: a language model of letters, clips of random features.
-
-Run as a program it trains and tells each step, so that tests can kill it: small_system.py OUT [steps=6 ...]
-"""
+"""A system small enough to train in a second: a language model of letters, clips of random features."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -111,16 +108,15 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-if __name__ == "__main__":
+def train_and_tell(out: Path, told: Connection) -> None:
+    """What a process does that tests kill: it trains and tells each step."""
     torch.set_num_threads(1)
-    target = Path(sys.argv[1])
-    options = {key: int(value) for key, _, value in (word.partition("=") for word in sys.argv[2:])}
-    trainer = small_trainer(target.parent / f"{target.name}-features", target, **options)
+    trainer = small_trainer(out.parent / f"{out.name}-features", out)
     tell = trainer._tell
 
     def tell_aloud(*args: object) -> None:
         tell(*args)
-        print("step", args[0], args[1], flush=True)
+        told.send(("step", *args[:2]))
 
     trainer._tell = tell_aloud
-    print("done", digest(trainer.run()), flush=True)
+    told.send(("done", digest(trainer.run())))

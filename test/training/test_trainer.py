@@ -1,30 +1,30 @@
 """Training that can be killed, split among processes, and trusted to say when it went wrong."""
 
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
-from tqdm import tqdm
+import yaml
 
 torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs it)")
 pytest.importorskip("accelerate", reason="needs accelerate (make test installs it)")
 
-from small_system import digest, small_corpus, small_preset, small_trainer  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from small_system import digest, small_corpus, small_preset, small_trainer, train_and_tell  # noqa: E402
+from together import CLIPS, STEPS, write_clips  # noqa: E402
 
-from emollama_ros.errors import BundleError  # noqa: E402
+from emollama_ros.errors import BundleError, ConfigError, InputError  # noqa: E402
 from training.curriculum.network import load_trained, trained_state  # noqa: E402
+from training.curriculum.processes import checked_settings  # noqa: E402
+from training.curriculum.report import scores_of  # noqa: E402
 from training.curriculum.trainer import DivergedError, rate_at  # noqa: E402
+from training.presets import CONFIGS  # noqa: E402
 
 HERE = Path(__file__).parent
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    monkeypatch.setattr("training.curriculum.trainer.tqdm", partial(tqdm, disable=True))
 
 
 def losses(out):
@@ -64,44 +64,116 @@ def test_a_run_in_pieces_ends_as_one_in_a_piece(tmp_path, stops):
 
 
 def environment():
-    path = os.pathsep.join([str(HERE.parents[1]), *sys.path])
+    path = os.pathsep.join([str(HERE.parents[1]), str(HERE), *sys.path])
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
 
 
-def program(out):
-    command = [sys.executable, str(HERE / "small_system.py"), str(out)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
-
-
-def test_a_killed_run_ends_as_one_that_was_not(tmp_path):
+def test_a_killed_run_ends_as_one_that_was_not(tmp_path, monkeypatch):
     whole = digest(small_trainer(tmp_path / "f", tmp_path / "whole").run())
-    said = ""
-    for kill_at in ("step 0 3", "step 1 0"):
-        process = program(tmp_path / "killed")
-        for line in process.stdout:
-            if line.startswith(kill_at):
-                process.kill()
-                break
-        process.wait()
-        assert process.returncode == -9
-    process = program(tmp_path / "killed")
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 0 and said.splitlines()[-1] == f"done {whole}"
-    assert len(said.splitlines()) < 13  # it did not start anew
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    server = multiprocessing.get_context("forkserver")  # imports once for all three
+    server.set_forkserver_preload(["small_system"])
+    messages = []
+    for kill_at in (("step", 0, 3), ("step", 1, 0), None):
+        ours, theirs = server.Pipe(duplex=False)
+        process = server.Process(target=train_and_tell, args=(tmp_path / "killed", theirs))
+        process.start()
+        theirs.close()
+        messages = list(iter_until(ours, kill_at))
+        if kill_at:
+            assert messages[-1] == kill_at
+            process.kill()
+        process.join(120)
+        assert process.exitcode == (-9 if kill_at else 0)
+    assert messages[-1] == ("done", whole) and len(messages) < 13  # it did not start anew
 
 
-def test_two_processes_learn_what_one_does_with_twice_the_accumulation(tmp_path):
-    steps = {"steps": 20, "save_every": 100, "accumulate": 2}
-    small_trainer(tmp_path / "f", tmp_path / "one", **steps).run()
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    options = ("steps=20", "save_every=100", "accumulate=1")
-    command = [*run, str(HERE / "small_system.py"), str(tmp_path / "two"), *options]
+def iter_until(pipe, last):
+    """Messages up to ``last``, or to the end of the process."""
+    while True:
+        try:
+            message = pipe.recv()
+        except EOFError:
+            return
+        yield message
+        if message == last:
+            return
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What two processes did, started with the settings of FSDP that are documented, but on CPUs."""
+    folder = tmp_path_factory.mktemp("together")
+    settings = yaml.safe_load((CONFIGS / "accelerate" / "fsdp.yaml").read_text())
+    settings |= {"num_processes": 2, "use_cpu": True, "main_process_port": 0}
+    (folder / "fsdp.yaml").write_text(yaml.safe_dump(settings))
+    write_clips(folder)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(folder / "fsdp.yaml")]
+    command = [*launch, str(HERE / "together.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert len(one) == len(two) == 40
-    for a, b in zip(one, two, strict=True):
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_accumulation(together, tmp_path):
+    small_trainer(tmp_path / "f", tmp_path / "one", **STEPS, accumulate=2).run()
+    assert_same_losses(losses(tmp_path / "one"), losses(together / "ddp"))
+
+
+def assert_same_losses(ours, theirs):
+    assert len(ours) == len(theirs) == 40
+    for a, b in zip(ours, theirs, strict=True):
         assert a["total"] == pytest.approx(b["total"], abs=1e-4), (a, b)
+
+
+def test_sharded_weights_learn_the_same_and_resume(together, tmp_path):
+    options = {**STEPS, "accumulate": 4, "precision": torch.bfloat16}
+    trainer = small_trainer(tmp_path / "f", tmp_path / "one", **options)
+    weights = load_file(trainer.run())
+    assert_same_losses(losses(tmp_path / "one"), losses(together / "fsdp"))
+    found = load_file(together / "fsdp" / "weights.safetensors")
+    assert found.keys() == weights.keys()
+    assert all(torch.allclose(found[name], weights[name], atol=1e-4) for name in weights)
+    told = [json.loads((together / f"fsdp.{process}.json").read_text()) for process in (0, 1)]
+    assert sum(process["kept"] for process in told) == pytest.approx(1)
+    assert all(0.4 < process["kept"] < 0.6 for process in told)  # no process keeps all of a weight
+    expected = scores_of(trainer._module.net, trainer.examples)
+    for process in told:
+        assert process["scores"]["answers"]["stage 1"]["own"] == pytest.approx(
+            expected["answers"]["stage 1"]["own"], abs=1e-3
+        )
+
+
+def test_processes_encode_each_clip_once_between_them(together):
+    told = [json.loads((together / f"shared.{process}.json").read_text()) for process in (0, 1)]
+    good = {f"clip{i}.mp4" for i in range(CLIPS)}
+    ours, theirs = (process["decoded"][:-1] for process in told)  # the last: the one that failed
+    assert len(ours) == len(theirs) == CLIPS // 2 and {*ours, *theirs} == good
+    assert [process["records"] for process in told] == [[f"clip{i}" for i in range(CLIPS)]] * 2
+    for process in (0, 1):
+        said = (together / f"encoded.{process}").read_text().split()
+        assert said == told[process]["decoded"][:-1]
+        expected = f"javanese_av/clip{process}: cannot be encoded: RuntimeError: out of memory"
+        assert told[process]["failure"] == expected
+
+
+def test_sharded_weights_need_processes(tmp_path):
+    with pytest.raises(ConfigError, match="torchrun --nproc-per-node N"):
+        small_trainer(tmp_path / "f", tmp_path / "out", sharded=True).run()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("VERSION", "1", "fsdp_version: 1 .* set it to 2"),
+        ("OFFLOAD_PARAMS", "true", "fsdp_offload_params: true"),
+        ("ACTIVATION_CHECKPOINTING", "true", "language.checkpointing"),
+    ],
+)
+def test_settings_of_fsdp_that_are_not_followed_are_refused(monkeypatch, name, value, said):
+    monkeypatch.setenv(f"FSDP_{name}", value)
+    with pytest.raises(ConfigError, match=said):
+        checked_settings()
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_clip(tmp_path):
@@ -167,3 +239,74 @@ def test_a_corpus_leaves_out_what_has_no_features(tmp_path):
     corpus = small_corpus(tmp_path / "f")
     assert len(corpus.records) == 12
     assert len(type(corpus)(corpus.records, {("javanese_av", "clip1"): "key1"}, corpus._cache).records) == 1
+
+
+# --- weights to start from ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
+    """The folder of an earlier run."""
+    folder = tmp_path_factory.mktemp("earlier")
+    small_trainer(folder / "f", folder / "out").run()
+    return folder / "out"
+
+
+def begun(trainer):
+    """Weights after no step at all."""
+    trainer._begin()
+    return {name: value.clone() for name, value in trained_state(trainer._module.net).items()}
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path, earlier):
+    expected = load_file(earlier / "weights.safetensors")
+    for path in (earlier, earlier / "weights.safetensors", earlier / "checkpoint"):
+        found = begun(small_trainer(tmp_path / "f", tmp_path / path.name, begin=path))
+        assert found.keys() == expected.keys() and all(torch.equal(found[k], expected[k]) for k in found)
+
+
+def test_a_checkpoint_goes_before_what_was_begun_with(tmp_path, earlier):
+    small_trainer(tmp_path / "f", tmp_path / "out", begin=earlier).run(stop_after=2)
+    reached = load_file(tmp_path / "out" / "checkpoint" / "weights.safetensors")
+    found = begun(small_trainer(tmp_path / "f", tmp_path / "out", begin=earlier))
+    assert all(torch.equal(found[name], reached[name]) for name in reached)
+    with pytest.raises(BundleError, match="another preset"):
+        small_trainer(tmp_path / "f", tmp_path / "out").run()
+
+
+def test_released_weights_lack_what_is_ours_alone_and_that_is_said(tmp_path, earlier, capsys):
+    released = {
+        name: value
+        for name, value in load_file(earlier / "weights.safetensors").items()
+        if not name.startswith(("head.", "fusion.absent"))
+    }
+    (tmp_path / "released").mkdir()
+    save_file(released, tmp_path / "released" / "emotion_llama.safetensors")
+    new = begun(small_trainer(tmp_path / "f", tmp_path / "new"))
+    found = begun(small_trainer(tmp_path / "f", tmp_path / "out", begin=tmp_path / "released"))
+    assert all(torch.equal(found[name], released.get(name, new[name])) for name in found)
+    said = "".join(capsys.readouterr())
+    assert all(name in said for name in new if name not in released) and "head.out.weight" not in released
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "emotion_llama.safetensors"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w.pop("llama_proj.weight"), "(no|lacks) llama_proj.weight"),
+        (lambda w: w.update(stray=torch.ones(1)), "stray"),
+        (lambda w: w.update({"llama_proj.weight": torch.ones(2, 2)}), r"llama_proj.weight is \(2, 2\)"),
+    ],
+)
+def test_weights_of_another_network_are_refused_with_what_differs(tmp_path, earlier, file, change, said):
+    weights = load_file(earlier / "weights.safetensors")
+    change(weights)
+    save_file(weights, tmp_path / file)
+    trainer = small_trainer(tmp_path / "f", tmp_path / "out", begin=tmp_path / file)
+    with pytest.raises((BundleError, InputError), match=said):
+        trainer.run()
+
+
+def test_a_start_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(InputError, match="start: .*none: no weights are there; give"):
+        small_trainer(tmp_path / "f", tmp_path / "out", begin=tmp_path / "none").run()

@@ -71,13 +71,13 @@ def shard(module: nn.Module, net: EmotionLlama, device: torch.device) -> None:
             "sharded weights need processes to share them: torchrun --nproc-per-node N -m training train ..."
         )
     mesh = torch.distributed.init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-    reshards = _checked_plugin().reshard_after_forward
+    reshards = checked_settings().reshard_after_forward
     for block in _blocks(net):
         fully_shard(block, mesh=mesh, reshard_after_forward=bool(reshards))
     fully_shard(module, mesh=mesh)
 
 
-def _checked_plugin() -> FullyShardedDataParallelPlugin:
+def checked_settings() -> FullyShardedDataParallelPlugin:
     """Settings that ``accelerate launch`` put into the environment; what cannot be followed is refused."""
     version = os.environ.get("FSDP_VERSION", "2")
     if version != "2":
