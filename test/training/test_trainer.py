@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ from training.presets import CONFIGS  # noqa: E402
 HERE = Path(__file__).parent
 
 
-def losses(out):
+def losses(out, *, if_any=False):
+    if if_any and not (out / "log.jsonl").exists():
+        return []
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
 
 
@@ -171,6 +174,7 @@ def test_sharded_weights_need_processes(tmp_path):
     ],
 )
 def test_settings_of_fsdp_that_are_not_followed_are_refused(monkeypatch, name, value, said):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setenv(f"FSDP_{name}", value)
     with pytest.raises(ConfigError, match=said):
         checked_settings()
@@ -225,6 +229,32 @@ def test_batches_do_not_depend_on_where_a_run_goes_on(tmp_path):
     assert [b.keys for pair in zip(*halves, strict=True) for b in pair] == [b.keys for b in whole]
     for one, two in zip(whole[3:], drawn(3, count=3), strict=True):
         assert torch.equal(one.ids, two.ids) and torch.equal(one.features.present, two.features.present)
+
+
+def test_a_stage_leaves_out_what_only_another_weighs(tmp_path):
+    trainer = small_trainer(tmp_path / "f", tmp_path / "out")
+    corpus = trainer.examples.corpus
+    other = corpus.records[0].with_changes(source="emodb", id="other")
+    key = next(iter(corpus._keys.values()))
+    both = type(corpus)((*corpus.records, other), {**corpus._keys, other.key[:2]: key}, corpus._cache)
+    first, second = trainer.preset.curriculum
+    maker = replace(trainer.examples, corpus=both)
+    stage = first.model_copy(update={"weights": {"javanese_av": 1.0, "emodb": 1.0}})
+    drawn = {name: [next(batches).keys for _ in range(20)] for name, batches in {
+        "first": maker.batches(stage, 0, 0, 1), "second": maker.batches(second, 0, 0, 1)
+    }.items()}  # fmt: skip
+    sources = {name: {key.split("/")[0] for keys in rows for key in keys} for name, rows in drawn.items()}
+    assert sources == {"first": {"javanese_av", "emodb"}, "second": {"javanese_av"}}
+
+
+def test_a_stage_with_nothing_to_learn_is_told_before_the_first_begins(tmp_path):
+    trainer = small_trainer(tmp_path / "f", tmp_path / "out")
+    first, second = trainer.preset.curriculum
+    stages = (first, second.model_copy(update={"weights": {"emodb": 1.0}}))
+    trainer.preset = trainer.preset.model_copy(update={"curriculum": stages})
+    with pytest.raises(ConfigError, match="nothing to draw from"):
+        trainer.run()
+    assert losses(tmp_path / "out", if_any=True) == []
 
 
 def test_modalities_are_dropped_as_often_as_asked(tmp_path):

@@ -94,15 +94,17 @@ def run(config: str, places: Places, device: str, *, sharded: bool = False) -> d
     from training.curriculum import report as reports
     from training.curriculum.examples import ExampleMaker
     from training.curriculum.network import build, start_file
-    from training.curriculum.processes import start, team_of
+    from training.curriculum.processes import checked_settings, is_sharding_asked, start, team_of
     from training.curriculum.trainer import Trainer
     from training.networks.language import load_language_model
     from training.presets import load_preset
 
     preset = load_preset(config)
-    if preset.start is not None:
-        start_file(Path(preset.start))  # before hours of decoding
     accelerator = start(device)
+    if preset.start is not None:  # these two before hours of decoding
+        start_file(Path(preset.start))
+    if sharded or is_sharding_asked():
+        checked_settings()
     corpora, shapes = _gathered(preset, places, device, team_of(accelerator))
     torch.manual_seed(preset.seed)  # LoRA is drawn here
     language = load_language_model(preset.language)

@@ -23,6 +23,7 @@ from training.curriculum.feature_cache import ContentKeys, FeatureCache, fill
 from training.curriculum.team import ALONE, Team
 from training.mmeverse.decoding import decode_clip
 from training.mmeverse.instructions import chance
+from training.mmeverse.instructions.mixes import mix_of
 from training.mmeverse.instructions.samples import Instruction
 from training.mmeverse.instructions.sampling import joint_stream
 from training.mmeverse.instructions.tags import Stream
@@ -209,6 +210,12 @@ def _tell(problems: Sequence[tuple[str, str]]) -> None:
         tqdm.write(f"left out: {len(problems) - 5} more")
 
 
+def sources_of(stage: StagePreset) -> set[str]:
+    """Sources and replay sets that a stage knows a weight of: its own, and the paper's."""
+    mixes = [mix_of(number) for number in stage.mixes]
+    return {*stage.weights, *(name for mix in mixes for name in (*mix.sources, *mix.replay))}
+
+
 @dataclass(frozen=True)
 class ExampleMaker:
     """From instructions to batches.
@@ -238,15 +245,21 @@ class ExampleMaker:
         A step has ``accumulate`` batches a process. Batch number b of the stage holds the positions from
         b * batch on, and belongs to process b modulo ``processes``.
 
+        What only other stages weigh is left out.
+
         Args:
             stage: Of the curriculum.
             first: Number of the batch of the whole stage to go on from.
             process: Index of this process.
             processes: How many there are.
+
+        Raises:
+            ConfigError: Nothing is left; when the first batch is asked for.
         """
+        sources = sources_of(stage)
         instructions = joint_stream(
-            self.corpus.records,
-            self.corpus.replay,
+            [record for record in self.corpus.records if record.source in sources],
+            [sample for sample in self.corpus.replay if sample.source in sources],
             stages=stage.mixes,
             seed=self.preset.seed,
             start=first * stage.batch,

@@ -66,19 +66,23 @@ def shard(module: nn.Module, net: EmotionLlama, device: torch.device) -> None:
         ConfigError: The process was not started by torchrun or accelerate; or the settings ask for what is
             not done here.
     """
-    if not torch.distributed.is_initialized():
-        raise ConfigError(
-            "sharded weights need processes to share them: torchrun --nproc-per-node N -m training train ..."
-        )
-    mesh = torch.distributed.init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     reshards = checked_settings().reshard_after_forward
+    mesh = torch.distributed.init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     for block in _blocks(net):
         fully_shard(block, mesh=mesh, reshard_after_forward=bool(reshards))
     fully_shard(module, mesh=mesh)
 
 
 def checked_settings() -> FullyShardedDataParallelPlugin:
-    """Settings that ``accelerate launch`` put into the environment; what cannot be followed is refused."""
+    """Settings of sharding that ``accelerate launch`` put into the environment, else the usual ones.
+
+    Raises:
+        ConfigError: As `shard`.
+    """
+    if not torch.distributed.is_initialized():
+        raise ConfigError(
+            "sharded weights need processes to share them: torchrun --nproc-per-node N -m training train ..."
+        )
     version = os.environ.get("FSDP_VERSION", "2")
     if version != "2":
         raise ConfigError(f"fsdp_version: {version} cannot join weights of several types; set it to 2")

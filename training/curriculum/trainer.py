@@ -138,8 +138,10 @@ class Trainer:
         Raises:
             DivergedError: The loss is no number any more.
             BundleError: The checkpoint, or what the preset starts from, is damaged or of another network.
-            ConfigError: Sharded weights without processes to share them.
+            ConfigError: A stage has nothing to learn from; or weights are to be sharded without processes.
         """
+        for stage in self.preset.curriculum[1:]:  # before hours are spent on the first
+            next(self.examples.batches(stage, 0, 0, 1))
         progress = self._begin()
         module = self._prepared()
         began, before, done = time.monotonic(), self.cost, 0
