@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,7 @@ pytest.importorskip("accelerate", reason="needs accelerate (make test installs i
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 from small_system import digest, small_corpus, small_preset, small_trainer, train_and_tell  # noqa: E402
-from together import CLIPS, STEPS, write_clips  # noqa: E402
+from together import CLIPS, SHARDED, STEPS, write_clips  # noqa: E402
 
 from emollama_ros.errors import BundleError, ConfigError, InputError  # noqa: E402
 from training.curriculum.network import load_trained, trained_state  # noqa: E402
@@ -120,20 +121,19 @@ def together(tmp_path_factory):
 
 def test_two_processes_learn_what_one_does_with_twice_the_accumulation(together, tmp_path):
     small_trainer(tmp_path / "f", tmp_path / "one", **STEPS, accumulate=2).run()
-    assert_same_losses(losses(tmp_path / "one"), losses(together / "ddp"))
+    assert_same_losses(losses(tmp_path / "one"), losses(together / "ddp"), 40)
 
 
-def assert_same_losses(ours, theirs):
-    assert len(ours) == len(theirs) == 40
+def assert_same_losses(ours, theirs, steps):
+    assert len(ours) == len(theirs) == steps
     for a, b in zip(ours, theirs, strict=True):
         assert a["total"] == pytest.approx(b["total"], abs=1e-4), (a, b)
 
 
 def test_sharded_weights_learn_the_same_and_resume(together, tmp_path):
-    options = {**STEPS, "accumulate": 4, "precision": torch.bfloat16}
-    trainer = small_trainer(tmp_path / "f", tmp_path / "one", **options)
+    trainer = small_trainer(tmp_path / "f", tmp_path / "one", **SHARDED, accumulate=4)
     weights = load_file(trainer.run())
-    assert_same_losses(losses(tmp_path / "one"), losses(together / "fsdp"))
+    assert_same_losses(losses(tmp_path / "one"), losses(together / "fsdp"), 16)
     found = load_file(together / "fsdp" / "weights.safetensors")
     assert found.keys() == weights.keys()
     assert all(torch.allclose(found[name], weights[name], atol=1e-4) for name in weights)
@@ -145,6 +145,17 @@ def test_sharded_weights_learn_the_same_and_resume(together, tmp_path):
         assert process["scores"]["answers"]["stage 1"]["own"] == pytest.approx(
             expected["answers"]["stage 1"]["own"], abs=1e-3
         )
+
+
+def test_a_run_with_sharded_weights_may_go_on_without(together, tmp_path):
+    shutil.copytree(together / "half", tmp_path / "half")
+    options = {**SHARDED, "accumulate": 2}
+    small_trainer(tmp_path / "f", tmp_path / "half", **options).run(stop_after=1)
+    files = [where / "half" / "checkpoint" / "optimizer.safetensors" for where in (together, tmp_path)]
+    before, after = map(load_file, files)
+    assert before.keys() == after.keys()
+    steps = [name for name in after if name.startswith("step/")]
+    assert steps and all((before[name], after[name]) == (5, 6) for name in steps)
 
 
 def test_processes_encode_each_clip_once_between_them(together):

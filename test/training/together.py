@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from training.curriculum.report import scores_of
 from training.mmeverse.schema import Media, Record
 
 STEPS = {"steps": 20, "save_every": 100}
+SHARDED = {"steps": 8, "save_every": 100, "precision": torch.bfloat16}
 CLIPS = 6
 
 
@@ -83,8 +85,12 @@ def share_features(folder: Path, accelerator: Accelerator) -> None:
 
 def train_sharded(folder: Path, *, asked: bool) -> None:
     """Train in two pieces, in bfloat16 but for what is trained; then score."""
-    options = {**STEPS, "sharded": asked, "precision": torch.bfloat16, "accumulate": 2}
-    small_trainer(folder / "f", folder / "fsdp", **options).run(stop_after=13)
+    options = {**SHARDED, "sharded": asked, "accumulate": 2}
+    half = small_trainer(folder / "f", folder / "fsdp", **options)
+    half.run(stop_after=5)
+    if half.accelerator.is_main_process:
+        shutil.copytree(folder / "fsdp", folder / "half")
+    half.accelerator.wait_for_everyone()
     trainer = small_trainer(folder / "f", folder / "fsdp", **options)
     trainer.run()
     net = trainer._module.net

@@ -118,10 +118,13 @@ def _removal(
 
     scores = _scores(net, examples, _seen(examples, items, *senses))
     assert scores is not None  # the clips have both
-    changes = any(not _same(net, clips, _noisy(clips)) for _, clips in _seen(examples, items, *senses))
-    noisy = (replace(batch, features=_noisy(batch.features)) for batch in left())
-    changes |= any(_cost(net, one) != _cost(net, two) for one, two in zip(left(), noisy, strict=True))
-    return Removal(scores, _mean_cost(net, left()), changes)
+    costs = [_cost(net, batch) for batch in left()]
+    changes = False
+    if not all(senses):
+        noisy = [_cost(net, replace(batch, features=_noisy(batch.features))) for batch in left()]
+        seen = _seen(examples, items, *senses)
+        changes = noisy != costs or any(not _same(net, clips, _noisy(clips)) for _, clips in seen)
+    return Removal(scores, _mean(costs), changes)
 
 
 def _labelled(examples: ExampleMaker) -> list[Record]:
@@ -200,9 +203,12 @@ def answer_loss(net: EmotionLlama, examples: ExampleMaker, stage: int, most: int
         most: Answers at most, spread over the records.
     """
     chosen = _spread(_asked(examples, examples.corpus.records, stage), most)
-    own = _mean_cost(net, (examples.batch(part) for part in _parts(chosen)))
-    foreign = _mean_cost(net, (_shifted(examples.batch(part)) for part in _parts(chosen)))
-    return AnswerLoss(own, foreign, len(chosen))
+    own, foreign = [], []
+    for part in _parts(chosen):
+        batch = examples.batch(part)
+        own.append(_cost(net, batch))
+        foreign.append(_cost(net, _shifted(batch)))
+    return AnswerLoss(_mean(own), _mean(foreign), len(chosen))
 
 
 def _asked(examples: ExampleMaker, records: Sequence[Record], stage: int) -> list[Instruction]:
@@ -218,19 +224,25 @@ def _spread(items: Sequence[_Item], most: int) -> list[_Item]:
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))]
 
 
-def _mean_cost(net: EmotionLlama, batches: Iterable[Batch]) -> float:
-    """Nats a token over the answers of all batches; NaN where there are none."""
-    total, tokens = 0.0, 0
-    for batch in batches:
-        count = int((batch.targets != IGNORED).sum())
-        total, tokens = total + _cost(net, batch) * count, tokens + count
-    return total / tokens if tokens else math.nan
+@dataclass(frozen=True)
+class _Cost:
+    """Cross entropy of the answers of a batch, nats in all, and their tokens."""
+
+    nats: float
+    tokens: int
 
 
-def _cost(net: EmotionLlama, batch: Batch) -> float:
-    """Nats a token over the answers of a batch."""
+def _cost(net: EmotionLlama, batch: Batch) -> _Cost:
     moved = batch.to(next(net.parameters()).device)
-    return float(net(moved.features, moved.ids, moved.mask, moved.targets)[1])
+    tokens = int((batch.targets != IGNORED).sum())
+    return _Cost(float(net(moved.features, moved.ids, moved.mask, moved.targets)[1]) * tokens, tokens)
+
+
+def _mean(costs: Iterable[_Cost]) -> float:
+    """Nats a token over all of them; NaN where there are none."""
+    found = list(costs)
+    tokens = sum(cost.tokens for cost in found)
+    return sum(cost.nats for cost in found) / tokens if tokens else math.nan
 
 
 def _shifted(batch: Batch) -> Batch:
