@@ -109,3 +109,10 @@ def test_no_yaml_is_said_so(tmp_path):
     (tmp_path / "x.yaml").write_text("a: [")
     with pytest.raises(ConfigError, match="is not yaml"):
         load_preset(tmp_path / "x.yaml")
+
+
+def test_a_start_is_written_only_where_there_is_one(tiny):
+    written = parse_preset(tiny).model_dump(mode="json")
+    assert "start" not in written  # runs that began before there was such a field go on
+    assert parse_preset({**written, "start": "DIR"}).model_dump(mode="json") == {**written, "start": "DIR"}
+    refused({**tiny, "start": 3}, "start", "3")
