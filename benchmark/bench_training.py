@@ -2,13 +2,14 @@
 
     python -m benchmark training [--quick] [--out DIR]        # make bench-training
 
-Both train the same network (the ``tiny`` preset, its language model with random weights) on the same made-up
-clips and the same questions in the same order, to the same effective batch. The loop is written as the
-released code of Emotion-LLaMAv2 trains: a clip is decoded at every visit, all its frames; its sound is padded
-to 30 s; the vocabulary is computed for every token; one sample goes through the network at a time, with
-gradient checkpointing as the released configuration has it, and gradients are accumulated. The loop computes
-in single precision, because the released code's mixed precision is CUDA's and does nothing on a CPU; ours
-keeps the frozen weights as the preset says, in bfloat16. What the released code does worse is left out: two copies of the picture encoder, and Whisper's decoder.
+Both train the same network (the ``tiny`` preset, its language model with random weights) on the same made-
+up clips and the same questions in the same order, to the same effective batch. The loop is written as the
+released code of Emotion-LLaMAv2 trains: a clip is decoded at every visit, all its frames; its sound is
+padded to 30 s; the vocabulary is computed for every token; one sample goes through the network at a time,
+with gradient checkpointing as the released configuration has it, and gradients are accumulated. The loop
+computes in single precision, because the released code's mixed precision is CUDA's and does nothing on a
+CPU; ours keeps the frozen weights as the preset says, in bfloat16. What the released code does worse is
+left out: two copies of the picture encoder, and Whisper's decoder.
 
 Each side has a process of its own, and they take turns, epoch by epoch, so that both meet the same
 disturbances while memory is told apart.
