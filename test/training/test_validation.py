@@ -17,7 +17,8 @@ from training.curriculum.checkpoints import Cost  # noqa: E402
 from training.curriculum.cli import sources_of  # noqa: E402
 from training.curriculum.processes import start  # noqa: E402
 from training.curriculum.report import run_facts, scores_of, to_markdown, write  # noqa: E402
-from training.curriculum.validation import answer_loss, score_head, score_removals  # noqa: E402
+from training.curriculum.validation import about_others, answer_loss, score_head, score_removals  # noqa: E402
+from training.mmeverse.instructions.samples import instructions_of  # noqa: E402
 from training.networks.emotion_llama import IGNORED  # noqa: E402
 from training.presets import load_preset  # noqa: E402
 
@@ -45,6 +46,19 @@ def test_answers_are_compared_with_those_about_another_clip(trained):
     loss = answer_loss(net, examples, stage=1)
     assert loss.n == 12 and loss.own > 0 and loss.foreign > 0 and loss.own != loss.foreign
     assert answer_loss(net, examples, stage=1, most=5).n == 5
+
+
+def test_a_question_is_never_put_to_its_own_clip_while_its_source_has_another(trained):
+    item = trained[1].corpus.records[0]
+    (asked, *_) = instructions_of(item, 1, 0, template=trained[1].template)
+    keys = [("a", "1", "emotion"), ("a", "1", "intent"), ("a", "2", "emotion"), ("b", "1", "emotion")]
+    others = [found.key for found in about_others([replace(asked, key=key) for key in keys])]
+    assert others == [
+        ("a", "2", "emotion"),
+        ("a", "2", "intent"),
+        ("a", "1", "emotion"),
+        ("b", "1", "emotion"),
+    ]
 
 
 def test_removing_a_modality_is_scored_on_the_clips_that_have_both(trained):

@@ -6,9 +6,8 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,6 +20,7 @@ from training.ablation.views import SEEN, View
 from training.curriculum.examples import Batch, Corpus, ExampleMaker
 from training.curriculum.network import build
 from training.curriculum.trainer import Trainer
+from training.curriculum.validation import about_others, spread
 from training.mmeverse.instructions import instructions_of, read_answer
 from training.mmeverse.instructions.samples import Instruction
 from training.mmeverse.schema import Task
@@ -28,7 +28,6 @@ from training.networks.emotion_llama import IGNORED, EmotionLlama
 from training.networks.language import LanguageModel, load_base, with_lora
 from training.presets import LanguagePreset, Preset
 
-_Item = TypeVar("_Item")
 #: Most tokens of an answer that is a label.
 LONGEST_ANSWER = 12
 #: Questions that are answered at once.
@@ -104,7 +103,7 @@ def ask(net: EmotionLlama, examples: ExampleMaker, most: int) -> Told | None:
     labelled = [r for r in examples.corpus.records if r.task is Task.EMOTION and r.label is not None]
     if not labelled:
         return None
-    records = _spread(labelled, most)
+    records = spread(labelled, most)
     seed, template = examples.preset.seed, examples.template
     asked = [instructions_of(record, 1, seed, template=template)[0] for record in records]
     chosen = [label for part in _parts(asked) for label in answered(net, examples, part)]
@@ -166,9 +165,9 @@ def costs_of(net: EmotionLlama, examples: ExampleMaker, stage: int, most: int) -
         for record in examples.corpus.records
         for item in instructions_of(record, stage, seed, template=template)
     ]
-    chosen = _spread(asked, most)
+    chosen = spread(asked, most)
     items = [item for _, item in chosen]
-    own, foreign = (_nats(net, examples, them) for them in (items, _about_others(items)))
+    own, foreign = (_nats(net, examples, them) for them in (items, about_others(items)))
     return Costs(
         clips=tuple(f"{'/'.join(item.key)}/{item.tag.value}" for item in items),
         persons=tuple(record.person or "/".join(record.key[:2]) for record, _ in chosen),
@@ -176,21 +175,6 @@ def costs_of(net: EmotionLlama, examples: ExampleMaker, stage: int, most: int) -
         own=tuple(own),
         foreign=tuple(foreign),
     )
-
-
-def _about_others(items: Sequence[Instruction]) -> list[Instruction]:
-    """The same questions and answers, each about the next clip of its source."""
-    clips: dict[str, list[tuple[str, str, str]]] = {}
-    for item in items:
-        members = clips.setdefault(item.key[0], [])
-        if item.key not in members:
-            members.append(item.key)
-    following = {
-        key: members[(place + 1) % len(members)]
-        for members in clips.values()
-        for place, key in enumerate(members)
-    }
-    return [replace(item, key=following[item.key]) for item in items]
 
 
 @torch.no_grad()
@@ -211,12 +195,6 @@ def _row_sums(net: EmotionLlama, batch: Batch) -> Tensor:
     wanted = targets != IGNORED
     each = F.cross_entropy(llama.lm_head(hidden[wanted]).float(), targets[wanted], reduction="none")
     return each.new_zeros(len(targets)).index_add(0, wanted.nonzero()[:, 0], each)
-
-
-def _spread(items: Sequence[_Item], most: int) -> list[_Item]:
-    """At most so many, spread over all."""
-    rows = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))
-    return [items[i] for i in rows]
 
 
 def _parts(items: Sequence[Instruction]) -> Iterator[Sequence[Instruction]]:

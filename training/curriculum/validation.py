@@ -101,7 +101,7 @@ def score_removals(net: EmotionLlama, examples: ExampleMaker, most: int = 128) -
     items = [r for r in _labelled(examples) if {"audio", "image"} <= examples.corpus.features(r.key).keys()]
     if not items:
         return {}
-    asked = _spread(_asked(examples, items, stage=1), most)
+    asked = spread(_asked(examples, items, stage=1), most)
     return {name: _removal(net, examples, items, asked, senses) for name, senses in REMOVALS.items()}
 
 
@@ -202,13 +202,32 @@ def answer_loss(net: EmotionLlama, examples: ExampleMaker, stage: int, most: int
         stage: Whose tasks are asked.
         most: Answers at most, spread over the records.
     """
-    chosen = _spread(_asked(examples, examples.corpus.records, stage), most)
-    own, foreign = [], []
-    for part in _parts(chosen):
-        batch = examples.batch(part)
-        own.append(_cost(net, batch))
-        foreign.append(_cost(net, _shifted(batch)))
-    return AnswerLoss(_mean(own), _mean(foreign), len(chosen))
+    chosen = spread(_asked(examples, examples.corpus.records, stage), most)
+    own, foreign = (
+        _mean(_cost(net, examples.batch(part)) for part in _parts(them))
+        for them in (chosen, about_others(chosen))
+    )
+    return AnswerLoss(own, foreign, len(chosen))
+
+
+def about_others(items: Sequence[Instruction]) -> list[Instruction]:
+    """The same questions and answers, each about the next clip of its source, which has the same streams."""
+    clips: dict[str, list[str]] = {}
+    for source, clip, _ in (item.key for item in items):
+        members = clips.setdefault(source, [])
+        if clip not in members:
+            members.append(clip)
+    following = {
+        (source, clip): members[(place + 1) % len(members)]
+        for source, members in clips.items()
+        for place, clip in enumerate(members)
+    }
+    return [replace(item, key=(item.key[0], following[item.key[:2]], item.key[2])) for item in items]
+
+
+def spread(items: Sequence[_Item], most: int) -> list[_Item]:
+    """At most so many of them, evenly."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))]
 
 
 def _asked(examples: ExampleMaker, records: Sequence[Record], stage: int) -> list[Instruction]:
@@ -217,11 +236,6 @@ def _asked(examples: ExampleMaker, records: Sequence[Record], stage: int) -> lis
         for record in records
         for item in instructions_of(record, stage, examples.preset.seed, template=examples.template)
     ]
-
-
-def _spread(items: Sequence[_Item], most: int) -> list[_Item]:
-    """So many of them, evenly."""
-    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))]
 
 
 @dataclass(frozen=True)
@@ -243,12 +257,6 @@ def _mean(costs: Iterable[_Cost]) -> float:
     found = list(costs)
     tokens = sum(cost.tokens for cost in found)
     return sum(cost.nats for cost in found) / tokens if tokens else math.nan
-
-
-def _shifted(batch: Batch) -> Batch:
-    """The same questions about the clip of the row before."""
-    rolled = {name: value.roll(1, 0) for name, value in vars(batch.features).items()}
-    return replace(batch, features=Features(**rolled))
 
 
 def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
