@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmark.record import ROOT
-from benchmark.tables import shown
+from benchmark.tables import inserted, shown
 
 DOCUMENT = ROOT / "docs" / "deployment.md"
-BEGIN, END = "<!-- python -m benchmark roofline --write -->", "<!-- end of the roofline -->"
+MARKS = "<!-- python -m benchmark roofline --write -->", "<!-- end of the roofline -->"
 #: Tokens of the prompt besides soft ones, and tokens of a short answer.
 WORDS, ANSWER = 128, 24
 #: Bytes a weight: half precision, 8 bits and 4 bits with a scale for 32 and for 128 weights.
@@ -163,24 +163,11 @@ def row(system: System, machine: Machine) -> str:
     return " | ".join([*cells, *(shown(v) for v in (1e3 * label, 1e3 * prompt, 1 / token, whole))])
 
 
-def inserted(text: str, made: str) -> str:
-    """Replace what stands between the two marks.
-
-    Raises:
-        ValueError: The marks are not there.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{DOCUMENT.name}: the marks {BEGIN} and {END} are not there")
-    return f"{before}{begin}\n\n{made}\n{end}{after}"
-
-
 def run(write: bool) -> int:
     """Print the table, or put it into the document; returns the exit status."""
     made = table()
     if write:
-        DOCUMENT.write_text(inserted(DOCUMENT.read_text(), made))
+        DOCUMENT.write_text(inserted(DOCUMENT.read_text(), made, MARKS))
     else:
         print(made)
     return 0

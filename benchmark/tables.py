@@ -112,16 +112,16 @@ def load(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def inserted(text: str, made: str) -> str:
-    """Replace what stands between the two marks.
+def inserted(text: str, made: str, marks: tuple[str, str] = (BEGIN, END)) -> str:
+    """Replace what stands between two marks of a document.
 
     Raises:
         ValueError: The marks are not there.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
-        raise ValueError(f"{DOCUMENT.name}: the marks {BEGIN} and {END} are not there")
+        raise ValueError(f"the marks {' and '.join(marks)} are not in the document")
     return f"{before}{begin}\n\n{made}\n{end}{after}"
 
 

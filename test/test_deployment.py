@@ -32,7 +32,9 @@ def test_document_shows_what_is_computed():
     pytest.importorskip("torch", reason="needs torch: operations are counted in the networks")
     pytest.importorskip("transformers", reason="needs transformers")
     text = roofline.DOCUMENT.read_text()
-    assert roofline.inserted(text, roofline.table()) == text, "run: python -m benchmark roofline --write"
+    assert tables.inserted(text, roofline.table(), roofline.MARKS) == text, (
+        "run: python -m benchmark roofline --write"
+    )
 
 
 def test_graphs_are_measured_on_the_engines_that_run(tmp_path, capsys):
