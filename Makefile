@@ -13,7 +13,7 @@ RUN = VENV=$(VENV) scripts/with_env
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format types bench bench-training bench-export doctor setup assemble clean distclean
+.PHONY: help demo test lint format types bench bench-training doctor setup assemble clean distclean
 
 help:  ## Show this list
 	@echo "make demo [SOURCE=sample|live|FILE]   perceive the bundled sample, the camera and microphone, or a file"
@@ -49,10 +49,6 @@ bench:  ## Measure latencies, age, CPU use and memory; write benchmark/results/*
 bench-training:  ## Measure training against a straightforward loop, on generated clips
 	$(BOOTSTRAP) test
 	@$(RUN) python -m benchmark training $(ARGS)
-
-bench-export:  ## Measure exported graphs against torch on the same weights
-	$(BOOTSTRAP) test
-	@$(RUN) python -m benchmark export $(ARGS)
 
 doctor:  ## Report ROS 2, engines, devices and the model bundle
 	$(BOOTSTRAP) setup

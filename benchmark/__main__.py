@@ -2,7 +2,6 @@
 
 python -m benchmark [--quick] [--only stages,engines,language,graph,scorer,prepare]
 python -m benchmark training [--quick]  # training against a straightforward loop (``make bench-training``)
-python -m benchmark export [--quick]   # exported graphs against torch (``make bench-export``)
 python -m benchmark roofline [--write] # computed times and memory for docs/deployment.md
 python -m benchmark table [--write]    # the table of docs/benchmarks.md from the JSON files
 """
@@ -56,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmark", description="Measure the system on this machine."
     )
-    parser.add_argument(
-        "what", nargs="?", choices=("run", "table", "training", "export", "roofline"), default="run"
-    )
+    parser.add_argument("what", nargs="?", choices=("run", "table", "training", "roofline"), default="run")
     parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {','.join(PARTS)}")
     parser.add_argument(
@@ -72,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from benchmark import roofline
 
         return roofline.run(given.write)
-    if given.what in ("training", "export"):
-        return compare(given.what, given.quick, given.out)
+    if given.what == "training":
+        return train(given.quick, given.out)
     parts = given.only.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--only: {', '.join(sorted(unknown))}: no such part; use {', '.join(PARTS)}")
@@ -82,16 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return measure(QUICK if given.quick else Plan(), parts, out)
 
 
-def compare(what: str, quick: bool, out: Path | None) -> int:
-    """Measure against torch as it comes: training, or exported graphs. Write one JSON; returns 0."""
-    from benchmark import bench_export, bench_training
+def train(quick: bool, out: Path | None) -> int:
+    """Compare training with a straightforward loop and write one JSON; returns 0."""
+    from benchmark import bench_training
 
+    plan = bench_training.QUICK if quick else bench_training.Plan()
     folder = out or (record.ROOT / "build" / "benchmark" if quick else record.RESULTS)
-    if what == "training":
-        path = bench_training.run(bench_training.QUICK if quick else bench_training.Plan(), folder)
-    else:
-        path = bench_export.run(bench_export.QUICK if quick else bench_export.Plan(), folder)
-    print(f"written: {path}")
+    print(f"written: {bench_training.run(plan, folder)}")
     return 0
 
 

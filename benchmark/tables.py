@@ -133,7 +133,6 @@ def table(documents: Sequence[Mapping[str, Any]]) -> str:
         "gpu": gpu,
         "gpu_smoke": gpu,
         "training": training,
-        "export": export,
     }
     return "\n".join(makers[d["what"]](d) for d in documents if d["what"] in makers)
 
@@ -330,28 +329,3 @@ def shown(value: Any) -> str:
         return "-"
     rounded = significant(float(value), 3)
     return f"{rounded:.0f}" if abs(rounded) >= 100 or rounded == int(rounded) else f"{rounded:g}"
-
-
-def export(document: Mapping[str, Any]) -> str:
-    """Table of exported graphs against torch."""
-    lines = ["### Exported graphs against torch: " + document["machine"]["processor"], ""]
-    lines += [*heading(document)][2:]
-    if document["settings"].get("quick"):
-        lines += ["Quick run: these figures mean nothing.", ""]
-    lines += [
-        f"{document['settings']['threads']} threads; {document['settings']['frames']} pictures, "
-        f"{document['settings']['sound_s']:g} s of sound.",
-        "",
-        "| stage | torch eager p50 / p95, ms | graph p50 / p95, ms | times as fast | difference | n |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, stage in document["results"].items():
-        times = [
-            f"{shown(stage[side]['p50'])} / {shown(stage[side].get('p95'))}"
-            for side in ("torch_ms", "graph_ms")
-        ]
-        lines.append(
-            f"| {name} | {' | '.join(times)} | {stage['ratio']} | {stage['difference']:.1e} | "
-            f"{stage['graph_ms']['n']} |"
-        )
-    return "\n".join([*lines, ""])

@@ -427,21 +427,3 @@ def test_training_is_compared_on_the_same_samples(tmp_path, capsys):
         assert ours[epoch]["loss"] == pytest.approx(loop[epoch]["loss"], rel=0.15)  # dropout, padded sound
     assert document["results"]["ratio_epoch_2"] > 1
     assert "| straightforward loop |" in tables.table([document])
-
-
-def test_exported_graphs_are_compared_with_torch(tmp_path):
-    pytest.importorskip("onnxscript", reason="needs onnxscript")
-    from emollama_ros.errors import BundleError
-    from training.packaged_weights import WHISPER_TINY_EN, locate, read_efficientnet
-
-    try:
-        locate(WHISPER_TINY_EN)
-        read_efficientnet()
-    except BundleError as error:
-        pytest.skip(str(error))
-    assert command.main(["export", "--quick", "--out", str(tmp_path)]) == 0
-    document = json.loads(next(tmp_path.glob("export-*.json")).read_text())
-    check_schema(document)
-    for stage in ("vision", "audio", "fusion"):
-        assert document["results"][stage]["difference"] < 1e-4
-    assert "| vision |" in tables.table([document])
