@@ -14,11 +14,11 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -228,26 +228,48 @@ def merged(record: Record, agent: Agent, fields: Mapping[str, Any], day: str) ->
 
 def threads(records: Sequence[Record], job: Job) -> Generator[tuple[int, Outcome]]:
     """The engine of one machine: as many threads as the job has workers, each with agents of its own."""
-    own = threading.local()
+    # No futures: an interrupt while their conditions are taken would leave one locked, and a worker at it.
+    waiting: SimpleQueue[int] = SimpleQueue()
+    done: SimpleQueue[tuple[int, Outcome] | BaseException] = SimpleQueue()
+    for index in range(len(records)):
+        waiting.put(index)
     ended = threading.Event()
     with LocalLedger(job.ledger) as ledger:
 
-        def work(index: int) -> tuple[int, Outcome]:
-            if ended.is_set():
-                return index, Outcome(kind="stopped", reason="interrupted")
-            if not hasattr(own, "annotator"):
-                own.annotator = Annotator(job.factory(ledger), ledger, job.root, job.is_guided)
-            return index, own.annotator.annotate(records[index])
+        def work() -> None:
+            try:
+                annotator = Annotator(job.factory(ledger), ledger, job.root, job.is_guided)
+                while not ended.is_set() and (index := _taken(waiting)) is not None:
+                    done.put((index, annotator.annotate(records[index])))
+            except BaseException as error:  # raised again where the outcomes are read
+                done.put(error)
 
-        pool = ThreadPoolExecutor(job.workers, thread_name_prefix="annotate")
+        crew = [
+            threading.Thread(target=work, name=f"annotate-{number}", daemon=True)
+            for number in range(min(job.workers, len(records)))
+        ]
         try:
-            for done in as_completed([pool.submit(work, index) for index in range(len(records))]):
-                yield done.result()
+            for worker in crew:
+                worker.start()
+            for _ in records:
+                found = done.get()
+                if isinstance(found, BaseException):
+                    raise found
+                yield found
         finally:
             # Answers under way are waited for and kept: they are paid already.
             ended.set()
             ledger.stop("interrupted")
-            pool.shutdown(wait=True, cancel_futures=True)
+            for worker in crew:
+                if worker.is_alive():
+                    worker.join()
+
+
+def _taken(waiting: SimpleQueue[int]) -> int | None:
+    try:
+        return waiting.get_nowait()
+    except Empty:
+        return None
 
 
 def run(
