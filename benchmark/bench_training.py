@@ -196,7 +196,7 @@ def _preset(plan: Plan) -> Any:
     from training.presets import load_preset
 
     tiny = load_preset("tiny")
-    changes = {"batch": plan.batch, "modality_dropout": 0.0, "weights": {"javanese_av": 1.0}}
+    changes = {"batch": plan.batch, "modality_dropout": 0.0, "weights": {"javanese_av": 1.0}, "head_clips": 0}
     steps = {"steps": plan.epochs * plan.clips // plan.batch + 1, "warmup": 1, "save_every": 10**6}
     stage = tiny.curriculum[0].model_copy(update=changes | steps)
     return tiny.model_copy(update={"curriculum": (stage,)})
@@ -336,7 +336,7 @@ class Loop:
         prompt = self.net.prompt(batch.ids, batch.mask, soft)
         answer = self._answer_loss(prompt, batch.targets)
         head = self.preset.head
-        label, affect = head_losses(perceived, batch, head.smoothing)
+        label, affect = head_losses(perceived, batch.labels, batch.affect, head.smoothing)
         loss = answer + head.weight * (label + head.affect_weight * affect)
         (loss / self.plan.batch).backward()
         return float(loss.detach())

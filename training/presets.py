@@ -185,6 +185,8 @@ class StagePreset(_Part):
         modality_dropout: Chance that a clip with sound and pictures loses one of them; either is as likely.
         weights: Share of each source and replay set by name, in any unit: instead of, or besides, the paper's
             (``training/mmeverse/instructions/mixes.yaml``). Sources that are not there are left out.
+        head_clips: Labelled clips a batch that the perception head learns from besides; they cost next to
+            nothing, because the language model does not read them.
         save_every: Steps between checkpoints.
     """
 
@@ -200,12 +202,18 @@ class StagePreset(_Part):
     clip_norm: Positive | None = None
     modality_dropout: Share = 0.0
     weights: dict[str, Positive] = {}
+    head_clips: Annotated[int, Field(ge=0)] = 0
     save_every: Count = 500
 
     @property
     def mixes(self) -> tuple[int, ...]:
         """The stages whose tasks its samples have."""
         return (1, 2) if self.stage == "joint" else (self.stage,)
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs to resume are known by what is written here: see `VisionPreset`.
+        return {name: value for name, value in write(self).items() if (name, value) != ("head_clips", 0)}
 
     @model_validator(mode="after")
     def _ends_after_its_warmup(self) -> StagePreset:

@@ -44,7 +44,7 @@ def small_preset(**stage: object) -> Preset:
     data["language"]["lora"].update(rank=2)
     data["language"]["longest"] = 60
     for row in data["curriculum"]:
-        row.update(steps=6, batch=2, warmup=2, save_every=2, weights={"javanese_av": 1})
+        row.update(steps=6, batch=2, warmup=2, save_every=2, weights={"javanese_av": 1}, head_clips=3)
         row.update(stage)
     return parse_preset(data)
 

@@ -1,6 +1,7 @@
 """From files to batches: what is encoded, what is left out, replay among the records, long answers."""
 
 import json
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -133,3 +134,31 @@ def test_general_sets_that_are_there_are_read(tmp_path, capsys):
     with pytest.raises(InputError, match="is expected so"):
         read_general(tmp_path)
     assert json.dumps(read_general(tmp_path / "vqav2")) == "[]"
+
+
+def test_further_clips_are_for_the_head_and_the_same_however_a_run_is_cut(roots):
+    spread = [record(n, label=label) for n, label in (("a", "anger"), ("b", "fear"), ("a2", "anger"))]
+    for name in ("a2",):
+        write_clip(roots / "javanese_av" / f"{name}.mp4", name, seconds=0.6)
+    corpus = gather(spread, roots, roots / "cache", Encoders())
+    preset = small_preset(head_clips=4, modality_dropout=0.5)
+    examples = ExampleMaker(corpus, preset, SHAPES, Letters(), soft_tokens=12)
+    stage = preset.curriculum[0]
+    whole = list(islice(examples.batches(stage, 0, 0, 1), 6))
+    shared = [list(islice(examples.batches(stage, 2, process, 2), 2)) for process in (0, 1)]
+    for number, batch in ((2, shared[0][0]), (3, shared[1][0]), (4, shared[0][1]), (5, shared[1][1])):
+        assert torch.equal(whole[number].further.labels, batch.further.labels)
+        assert torch.equal(whole[number].further.features.present, batch.further.features.present)
+    assert all(len(batch.further.labels) == 4 and IGNORED not in batch.further.labels for batch in whole)
+    assert {len(batch.known[0]) for batch in whole} == {len(whole[0].labels) + 4}
+    masks = torch.cat([batch.further.features.present for batch in whole])
+    assert not masks.all() and masks.any(-1).all()  # some lose a modality, none loses both
+    assert whole[0].row(0).further is None
+
+
+def test_without_further_clips_there_are_none(roots):
+    corpus = gather([record("a")], roots, roots / "cache", Encoders())
+    preset = small_preset(head_clips=0)
+    examples = ExampleMaker(corpus, preset, SHAPES, Letters(), soft_tokens=12)
+    assert next(examples.batches(preset.curriculum[0], 0, 0, 1)).further is None
+    assert "head_clips" not in preset.model_dump(mode="json")["curriculum"][0]  # as kept before

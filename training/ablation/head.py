@@ -66,7 +66,7 @@ def train_head(preset: Preset, shapes: Shapes, clips: HeadClips) -> EmotionLlama
             group["lr"] = rate_at(stage, step)
         part = clips.rows(rows)
         seen = _dropped(part.features, stage.modality_dropout)
-        label, affect = head_losses(net.perceive(seen)[0], part, preset.head.smoothing)
+        label, affect = head_losses(net.perceive(seen)[0], part.labels, part.affect, preset.head.smoothing)
         (label + preset.head.affect_weight * affect).backward()
         torch.nn.utils.clip_grad_norm_(learnt, stage.clip_norm or float("inf"))
         adam.step()

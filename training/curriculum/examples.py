@@ -7,7 +7,7 @@ number of processes nor a run that was killed and resumed changes it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from training.mmeverse.decoding import decode_clip
 from training.mmeverse.instructions import chance
 from training.mmeverse.instructions.mixes import mix_of
 from training.mmeverse.instructions.samples import Instruction
-from training.mmeverse.instructions.sampling import joint_stream
+from training.mmeverse.instructions.sampling import joint_stream, record_stream
 from training.mmeverse.instructions.tags import Stream
 from training.mmeverse.instructions.template import PLACEHOLDER, TEMPLATES, Template
 from training.mmeverse.label_sets import to_default
@@ -41,6 +41,25 @@ _STREAMS = {"audio": Stream.AUDIO, "image": Stream.IMAGE, "glance": Stream.IMAGE
 
 
 @dataclass(frozen=True)
+class LabelledClips:
+    """What the perception head learns from: features of B clips, and what it should say of them.
+
+    Attributes:
+        features: Of B clips.
+        labels: (B,) index of the default label, `IGNORED` where a clip has none.
+        affect: (B, 2) valence and arousal; NaN where they are not known.
+    """
+
+    features: Features
+    labels: Tensor
+    affect: Tensor
+
+    def to(self, device: torch.device | str) -> LabelledClips:
+        """The same on another device."""
+        return LabelledClips(self.features.to(device), self.labels.to(device), self.affect.to(device))
+
+
+@dataclass(frozen=True)
 class Batch:
     """What one pass through the network needs.
 
@@ -52,6 +71,7 @@ class Batch:
         labels: (B,) index of the default label, `IGNORED` where a clip has none.
         affect: (B, 2) valence and arousal; NaN where they are not known.
         keys: Of the records.
+        further: Clips that only the perception head learns from; None where there are none.
     """
 
     features: Features
@@ -61,17 +81,26 @@ class Batch:
     labels: Tensor
     affect: Tensor
     keys: tuple[str, ...]
+    further: LabelledClips | None = None
+
+    @property
+    def known(self) -> tuple[Tensor, Tensor]:
+        """Labels and affect of its clips and of the further ones."""
+        if self.further is None:
+            return self.labels, self.affect
+        return torch.cat([self.labels, self.further.labels]), torch.cat([self.affect, self.further.affect])
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
-        moved = {k: v.to(device) if isinstance(v, Tensor | Features) else v for k, v in vars(self).items()}
+        parts = (Tensor, Features, LabelledClips)
+        moved = {k: v.to(device) if isinstance(v, parts) else v for k, v in vars(self).items()}
         return Batch(**moved)
 
     def row(self, index: int) -> Batch:
-        """One clip of it."""
+        """One clip of it, without the further ones."""
         one = slice(index, index + 1)
         features = Features(**{k: v[one] for k, v in vars(self.features).items()})
-        rest = {k: v[one] for k, v in vars(self).items() if k != "features"}
+        rest = {k: v[one] for k, v in vars(self).items() if k not in ("features", "further")}
         return Batch(features, **rest)
 
 
@@ -266,12 +295,44 @@ class ExampleMaker:
             weights=stage.weights or None,
             template=self.template,
         )
+        further = self._further(stage, first)
         number = first
         while True:
-            drawn = list(islice(instructions, stage.batch))
+            drawn, more = list(islice(instructions, stage.batch)), list(islice(further, stage.head_clips))
             if number % processes == process:
-                yield self.batch(drawn, stage.modality_dropout, number)
+                batch = self.batch(drawn, stage.modality_dropout, number)
+                yield replace(batch, further=self._labelled(more, stage, number)) if more else batch
             number += 1
+
+    def _further(self, stage: StagePreset, first: int) -> Iterator[Record]:
+        """Labelled records for ever, in the proportions of the stage; none where it wants none."""
+        sources = sources_of(stage)
+        records = [r for r in self.corpus.records if r.source in sources and self.label_of(r) != IGNORED]
+        if not stage.head_clips or not records:
+            return iter(())
+        return record_stream(
+            records,
+            stage=stage.mixes[0],
+            seed=int(chance.fraction(self.preset.seed, "head_clips") * 2**53),
+            start=first * stage.head_clips,
+            weights=stage.weights or None,
+        )
+
+    def _labelled(self, records: Sequence[Record], stage: StagePreset, number: int) -> LabelledClips:
+        clips = [
+            self._heard_or_seen(
+                dict(self.corpus.features(record.key)),
+                record.key,
+                stage.modality_dropout,
+                (number, "head", place),
+            )
+            for place, record in enumerate(records)
+        ]
+        return LabelledClips(
+            Features(**batch_of(clips, self.shapes)),
+            torch.tensor([self.label_of(record) for record in records]),
+            torch.tensor([affect_of(record) for record in records]),
+        )
 
     def batch(self, instructions: Sequence[Instruction], dropout: float = 0.0, draw: object = None) -> Batch:
         """Put instructions together; ``draw`` decides which of them lose a modality."""
@@ -312,12 +373,18 @@ class ExampleMaker:
         """Features that the instruction lets be looked at; at random without sound, or without pictures."""
         found = self.corpus.features(item.key)
         kept = {name: value for name, value in found.items() if _STREAMS[name] in item.streams}
-        hears, sees = "audio" in kept, "image" in kept or "video" in kept
-        chosen = chance.fraction(self.preset.seed, item.key, *draw, "modality")
-        if hears and sees and chosen < dropout:
-            is_deaf = chosen < dropout / 2
-            kept = {name: value for name, value in kept.items() if (name == "audio") != is_deaf}
-        return kept
+        return self._heard_or_seen(kept, item.key, dropout, draw)
+
+    def _heard_or_seen(
+        self, clip: ClipFeatures, key: tuple[str, str, str], dropout: float, draw: tuple[object, ...]
+    ) -> ClipFeatures:
+        """A clip with both senses; at random without sound, or without pictures."""
+        hears, sees = "audio" in clip, "image" in clip or "video" in clip
+        chosen = chance.fraction(self.preset.seed, key, *draw, "modality")
+        if not (hears and sees and chosen < dropout):
+            return clip
+        is_deaf = chosen < dropout / 2
+        return {name: value for name, value in clip.items() if (name == "audio") != is_deaf}
 
     def label_of(self, record: Record | None) -> int:
         """Index of the default label that a record stands for; `IGNORED` where it has none."""

@@ -64,25 +64,29 @@ class LearningNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> Losses:
         """Perceive, answer, and compare."""
-        perceived, answer = self.net(batch.features, batch.ids, batch.mask, batch.targets)
-        label, affect = head_losses(perceived, batch, self.head.smoothing)
+        further = batch.further.features if batch.further else None
+        perceived, answer = self.net(batch.features, batch.ids, batch.mask, batch.targets, further)
+        label, affect = head_losses(perceived, *batch.known, self.head.smoothing)
         total = answer + self.head.weight * (label + self.head.affect_weight * affect)
         return Losses(total, answer.detach(), label.detach(), affect.detach())
 
 
-def head_losses(perceived: Perceived, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
+def head_losses(
+    perceived: Perceived, labels: Tensor, affect: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
     """Cross entropy of labels and squared error of valence and arousal, over the clips that have them.
 
-    Both hang on the head even where no clip has any, as wrappers of many processes want.
+    ``labels`` (B,) hold `IGNORED` and ``affect`` (B, 2) NaN where nothing is known. Both losses hang on the
+    head even where no clip has any, as wrappers of many processes want.
     """
-    labelled, felt = batch.labels != IGNORED, ~batch.affect.isnan().any(-1)
-    label, affect = perceived.logits.sum() * 0, perceived.affect.sum() * 0
+    labelled, felt = labels != IGNORED, ~affect.isnan().any(-1)
+    of_labels, of_affect = perceived.logits.sum() * 0, perceived.affect.sum() * 0
     if labelled.any():
         logits = perceived.logits[labelled].float()
-        label = F.cross_entropy(logits, batch.labels[labelled], label_smoothing=smoothing)
+        of_labels = F.cross_entropy(logits, labels[labelled], label_smoothing=smoothing)
     if felt.any():
-        affect = (perceived.affect[felt] - batch.affect[felt]).square().mean()
-    return label, affect
+        of_affect = (perceived.affect[felt] - affect[felt]).square().mean()
+    return of_labels, of_affect
 
 
 def rate_at(stage: StagePreset, step: int) -> float:

@@ -203,7 +203,7 @@ class EmotionLlama(nn.Module):
         return {"inputs_embeds": embedded, "attention_mask": attended.long(), "position_ids": positions}
 
     def forward(
-        self, features: Features, ids: Tensor, mask: Tensor, targets: Tensor
+        self, features: Features, ids: Tensor, mask: Tensor, targets: Tensor, further: Features | None = None
     ) -> tuple[Perceived, Tensor]:
         """Perceive, and read the prompt with its answer.
 
@@ -212,11 +212,20 @@ class EmotionLlama(nn.Module):
             ids: As in `prompt`.
             mask: As in `prompt`.
             targets: (B, S) token ids of the answer, `IGNORED` everywhere else.
+            further: Of clips that are perceived too, but not asked about.
 
         Returns:
-            What the fast path says, and the mean cross entropy of the answers' tokens.
+            What the fast path says of the B clips and the further ones, and the mean cross entropy of the
+            answers' tokens.
         """
         perceived, soft = self.perceive(features)
+        if further is not None:
+            more, _ = self.perceive(further)
+            logits, affect = (
+                torch.cat([perceived.logits, more.logits]),
+                torch.cat([perceived.affect, more.affect]),
+            )
+            perceived = Perceived(logits, affect)
         return perceived, self._answer_loss(self.prompt(ids, mask, soft), targets)
 
     def _answer_loss(self, prompt: dict[str, Tensor], targets: Tensor) -> Tensor:

@@ -142,6 +142,27 @@ def instruction_stream(
             yield replay_instruction_of(item, seed, visit.epoch, template=template)
 
 
+def record_stream(
+    records: Iterable[Record],
+    *,
+    stage: int,
+    seed: int = 0,
+    start: int = 0,
+    weights: Mapping[str, float] | None = None,
+) -> Iterator[Record]:
+    """Records for ever, in the proportions of a stage: what is learnt from without a question.
+
+    Args and errors as of `instruction_stream`.
+    """
+    items = {
+        group: [r for r in members if isinstance(r, Record)]
+        for group, members in _grouped(records, ()).items()
+    }
+    sizes = {group: len(members) for group, members in items.items()}
+    for visit in visits(sizes, group_weights(mix_of(stage), sizes, weights), seed, start):
+        yield items[visit.group][visit.index]
+
+
 def joint_stream(
     records: Sequence[Record],
     replay: Sequence[ReplaySample] = (),
