@@ -48,15 +48,18 @@ class LabelledClips:
         features: Of B clips.
         labels: (B,) index of the default label, `IGNORED` where a clip has none.
         affect: (B, 2) valence and arousal; NaN where they are not known.
+        keys: Of the records.
     """
 
     features: Features
     labels: Tensor
     affect: Tensor
+    keys: tuple[str, ...]
 
     def to(self, device: torch.device | str) -> LabelledClips:
         """The same on another device."""
-        return LabelledClips(self.features.to(device), self.labels.to(device), self.affect.to(device))
+        moved = (value.to(device) for value in (self.features, self.labels, self.affect))
+        return LabelledClips(*moved, self.keys)
 
 
 @dataclass(frozen=True)
@@ -332,6 +335,7 @@ class ExampleMaker:
             Features(**batch_of(clips, self.shapes)),
             torch.tensor([self.label_of(record) for record in records]),
             torch.tensor([affect_of(record) for record in records]),
+            tuple("/".join(record.key) for record in records),
         )
 
     def batch(self, instructions: Sequence[Instruction], dropout: float = 0.0, draw: object = None) -> Batch:

@@ -270,7 +270,7 @@ class Trainer:
         bar.update()
 
 
-def _diagnosis(module: nn.Module, batch: Batch, draw: tuple[int, int, int], *, alone: bool) -> str:
+def _diagnosis(module: LearningNetwork, batch: Batch, draw: tuple[int, int, int], *, alone: bool) -> str:
     """Which clips of a batch give a loss that is no number.
 
     Args:
@@ -280,12 +280,23 @@ def _diagnosis(module: nn.Module, batch: Batch, draw: tuple[int, int, int], *, a
         alone: Whether clips can be looked at one by one; sharded weights need all processes for that.
     """
     stage, step, _ = draw
-    names = f"among {', '.join(batch.keys)}"
+    everyone = batch.keys + (batch.further.keys if batch.further else ())
+    names = f"among {', '.join(everyone)}"
     if alone:
-        with torch.no_grad():
-            bad = [key for i, key in enumerate(batch.keys) if not torch.isfinite(module(batch.row(i)).total)]
-        names = ", ".join(bad) if bad else f"none alone; together: {', '.join(batch.keys)}"
+        bad = dict.fromkeys(_bad(module, batch))
+        names = ", ".join(bad) if bad else f"none alone; together: {', '.join(everyone)}"
     return (
         f"stage {stage + 1}, step {step}: the loss is no number; clips: {names}. "
         "The last checkpoint is from before; lower the rate, or leave these clips out"
     )
+
+
+@torch.no_grad()
+def _bad(module: LearningNetwork, batch: Batch) -> Iterator[str]:
+    """Clips of a batch that give a loss which is no number, each on its own."""
+    for index, key in enumerate(batch.keys):
+        if not torch.isfinite(module(batch.row(index)).total):
+            yield key
+    if batch.further:
+        logits = module.net.perceive(batch.further.features)[0].logits
+        yield from (batch.further.keys[row] for row in (~logits.isfinite().all(-1)).nonzero()[:, 0].tolist())
