@@ -151,3 +151,11 @@ def test_the_command_prints_a_table_and_refuses_what_it_does_not_know(tmp_path):
     result = CliRunner().invoke(app, ["memory", "--config", str(tmp_path / "other.yaml")])
     assert result.exit_code == 1 and "audio: sizes of 'hf:no/such' are not known" in result.stderr
     assert CliRunner().invoke(app, ["memory", "--config", "tiny", "--gpus", "0"]).exit_code == 2
+
+
+def test_the_document_holds_these_tables():
+    text = (CONFIGS.parents[1] / "docs" / "training.md").read_text()
+    assert memory.table(load_preset("tiny"), 1) in text, "run: python -m training memory --config tiny"
+    assert memory.table(load_preset("v2_7b"), 4) in text, "the same with v2_7b and --gpus 4"
+        "run: python -m training memory --config v2_7b --gpus 4"
+    )
