@@ -157,5 +157,3 @@ def test_the_document_holds_these_tables():
     text = (CONFIGS.parents[1] / "docs" / "training.md").read_text()
     assert memory.table(load_preset("tiny"), 1) in text, "run: python -m training memory --config tiny"
     assert memory.table(load_preset("v2_7b"), 4) in text, "the same with v2_7b and --gpus 4"
-        "run: python -m training memory --config v2_7b --gpus 4"
-    )
