@@ -42,6 +42,14 @@ UNCALIBRATED = Calibration(
     voice_weight=0.0,
 )
 _OURS = "trained by this project"
+#: Of frozen weights that come in packages.
+LICENCES: Mapping[str, str] = {
+    "efficientnet-lite0": "Apache-2.0",
+    "whisper-tiny.en": "MIT",
+    "smollm2-135m": "Apache-2.0",
+}
+#: Of all others: their terms come with them, and have to be looked up.
+OTHER_LICENCE = "LicenseRef-as-its-origin"
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,8 @@ def _write_graphs(trained: Trained, out: Path, precision: Precision) -> dict[str
 
 def _write_language(trained: Trained, out: Path, weights: LanguageWeights) -> dict[str, tuple[str, str]]:
     (out / TOKENIZER).write_bytes(trained.tokenizer)
-    about = ("Apache-2.0", f"{trained.preset.language.model} with LoRA merged, {_OURS}")
+    model = trained.preset.language.model
+    about = (LICENCES.get(model, OTHER_LICENCE), f"{model} with LoRA merged, {_OURS}")
     return dict.fromkeys((*write_language_model(trained.language, out, weights), TOKENIZER), about)
 
 
@@ -212,12 +221,10 @@ def _parity(trained: Trained, out: Path, precisions: Mapping[str, str]) -> dict[
 
 
 def _origin(trained: Trained, name: str) -> tuple[str, str]:
-    preset = trained.preset
-    known = {
-        "vision": ("Apache-2.0", f"{preset.vision.backbone}, frozen"),
-        "audio": ("MIT", f"{preset.audio.backbone}, frozen"),
-    }
-    return known.get(name, ("Apache-2.0", _OURS))
+    frozen = {"vision": trained.preset.vision.backbone, "audio": trained.preset.audio.backbone}
+    if name in frozen:
+        return LICENCES.get(frozen[name], OTHER_LICENCE), f"{frozen[name]}, frozen"
+    return "Apache-2.0", _OURS
 
 
 def _entry(path: Path, licence: str, origin: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from emollama_ros.perception import Perception  # noqa: E402
 from emollama_ros.streams import AudioSpan, FrameBatch, Window  # noqa: E402
 from model_export.checkpoint import Trained, weights_of  # noqa: E402
 from model_export.commands import choices_of, described  # noqa: E402
-from model_export.trained_bundle import Choices, write_trained_bundle  # noqa: E402
+from model_export.trained_bundle import Choices, _origin, write_trained_bundle  # noqa: E402
 from model_export.trained_graphs import export_network  # noqa: E402
 from model_export.verification import Clip, failures_of, markdown, verify, write_report  # noqa: E402
 from training.curriculum.encoders import Shapes  # noqa: E402
@@ -144,3 +144,15 @@ def test_wrong_options_are_refused_by_name(tmp_path: Path) -> None:
         choices_of(tmp_path, "float8", "int8", None, "none", None)
     with pytest.raises(BundleError, match=r"no weights\.safetensors"):
         weights_of(tmp_path)
+
+
+def test_every_file_says_whose_terms_it_is_under(trained, bundle):
+    assert {name: file.licence for name, file in bundle.manifest.files.items()} == {
+        "vision.onnx": "Apache-2.0",
+        "audio.onnx": "MIT",
+        "fusion.onnx": "Apache-2.0",
+        "text.onnx": "Apache-2.0",
+    }
+    audio = trained.preset.audio.model_copy(update={"backbone": "hf:somebody/whisper"})
+    other = replace(trained, preset=trained.preset.model_copy(update={"audio": audio}))
+    assert _origin(other, "audio") == ("LicenseRef-as-its-origin", "hf:somebody/whisper, frozen")
