@@ -11,7 +11,7 @@ is rounded to the precision that the frozen weights are kept in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,6 +107,11 @@ class TransformersSource(RoundedSource):
             return self._rope(name)
         return merged(self._module(name)).cpu().numpy()
 
+    def adapted(self) -> frozenset[str]:
+        """Names of the matrices that LoRA has changed: their values are not those of any packed file."""
+        names = (f"blk.{i}.{part}.weight" for i in range(self.config.num_hidden_layers) for part in _BLOCK)
+        return frozenset(name for name in names if hasattr(self._module(name), "base_layer"))
+
     def _module(self, name: str) -> Any:
         llama = self._llama.model
         whole = {"token_embd": llama.embed_tokens, "output_norm": llama.norm, "output": self._llama.lm_head}
@@ -196,7 +201,8 @@ def write_language_model(
     source = TransformersSource(language.model)
     rope = "computed" if rope_of(source.config)["rope_type"] == "default" else "stored"
     is_tied = bool(source.config.tie_word_embeddings)
-    return write_llama(source, shape_of(source.config), out, weights, is_tied, rope)
+    finer = source.adapted()  # four bits that fit the old weights exactly would round the new ones away
+    return write_llama(source, shape_of(source.config), out, weights, is_tied, rope, finer=finer)
 
 
 def write_llama(
@@ -207,11 +213,12 @@ def write_llama(
     is_tied: bool,
     rope: str = "computed",
     packings: Mapping[str, Packing] = PACKINGS,
+    finer: Collection[str] = (),
 ) -> dict[str, FileInfo]:
-    """Write the files of any source of weights; see `write_language_model`."""
+    """Write the files of any source of weights; see `write_language_model` and `decoder_graph`."""
     require_blocks(shape, weights)
     out.mkdir(parents=True, exist_ok=True)
-    decoder, decoder_tensors = decoder_graph(shape, weights, rope)
+    decoder, decoder_tensors = decoder_graph(shape, weights, rope, finer)
     head, head_tensors = head_graph(shape, weights, is_tied)
     embedding_tensors = head_tensors if is_tied else embedding_table(shape, weights)
     data = {DECODER_DATA: decoder_tensors, EMBEDDINGS: embedding_tensors}

@@ -29,7 +29,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -97,11 +97,14 @@ class LlamaShape:
 class _DecoderBuilder(GraphBuilder):
     """Adds nodes and weights layer by layer."""
 
-    def __init__(self, shape: LlamaShape, weights: WeightFormat, rope: str) -> None:
+    def __init__(
+        self, shape: LlamaShape, weights: WeightFormat, rope: str, finer: Collection[str] = ()
+    ) -> None:
         super().__init__(DECODER_DATA)
         self.shape = shape
         self.weights = weights
         self.rope = rope
+        self.finer = frozenset(finer)
         self._sums: dict[str, str] = {}
 
     def build(self) -> onnx.ModelProto:
@@ -180,18 +183,19 @@ class _DecoderBuilder(GraphBuilder):
     def _linear(self, x: str, sources: Sequence[str], out: str, rows: int, columns: int) -> str:
         if self.weights in ("float32", "float16"):
             return self._float_linear(x, sources, out, (columns, rows))
-        bits, kind = _BLOCKS[self.weights]
-        block = _WIDE if self.weights == "int8_wide" and columns % _WIDE == 0 else BLOCK
+        weights = "int8" if _BLOCKS[self.weights][0] < 8 and self.finer & {*sources} else self.weights
+        bits, kind = _BLOCKS[weights]
+        block = _WIDE if weights == "int8_wide" and columns % _WIDE == 0 else BLOCK
         blocks, options = columns // block, {"block": block} if block != BLOCK else {}
         size = (rows, blocks, block * bits // 8)
         codes = self.stored(f"{out}.codes", "uint8", size, f"{kind}.codes", sources, options)
         scale = self.stored(f"{out}.scale", "float32", (rows, blocks), f"{kind}.scale", sources, options)
         inputs = [x, codes, scale]
-        if self.weights == "int4_zero":
+        if weights == "int4_zero":
             inputs.append(self.stored(f"{out}.zero", "float32", (rows, blocks), "q4_1.zero", sources))
-        product = f"{out}.product" if self.weights == "int4" else out
+        product = f"{out}.product" if weights == "int4" else out
         n_bits(self, inputs, product, rows, columns, bits, block)
-        if self.weights == "int4":
+        if weights == "int4":
             self._add_rest(x, sources, product, out, rows, blocks)
         return out
 
@@ -279,7 +283,10 @@ def n_bits(
 
 
 def decoder_graph(
-    shape: LlamaShape, weights: WeightFormat = "int8", rope: Literal["computed", "stored"] = "computed"
+    shape: LlamaShape,
+    weights: WeightFormat = "int8",
+    rope: Literal["computed", "stored"] = "computed",
+    finer: Collection[str] = (),
 ) -> tuple[onnx.ModelProto, list[Packed]]:
     """Build the decoder.
 
@@ -294,11 +301,13 @@ def decoder_graph(
         weights: Format of the matrices.
         rope: The rotary table is ``computed`` from ``shape.rope_theta``, or ``stored`` as the weights' source
             has it, under ``rope.cos`` and ``rope.sin``.
+        finer: Matrices that have 8 bits where the format has fewer, and with them those that they share a
+            product with (queries, keys, values).
 
     Returns:
         The graph and what its data file holds.
     """
-    builder = _DecoderBuilder(shape, weights, rope)
+    builder = _DecoderBuilder(shape, weights, rope, finer)
     return builder.build(), builder.data.tensors
 
 

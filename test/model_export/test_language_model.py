@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs it)")
 pytest.importorskip("transformers", reason="needs transformers (pip install .[training])")
+onnx = pytest.importorskip("onnx", reason="needs onnx (pip install .[export])")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install .[cpu])")
 
 from small_llama import HIDDEN, ROPES, adapted, llama, worst  # noqa: E402
@@ -105,6 +106,26 @@ def test_the_same_weights_give_the_same_bytes(tmp_path, weights):
         assert content == (tmp_path / "two" / name).read_bytes()
     other = write_language_model(Language(adapted(llama(seed=1))), tmp_path / "three", weights)
     assert other["decoder.onnx.data"] != one["decoder.onnx.data"]
+
+
+def test_what_lora_changed_keeps_eight_bits_where_the_rest_has_four(tmp_path):
+    model = adapted(llama())
+    write_language_model(Language(model), tmp_path / "lora", "int4")
+    write_language_model(Language(model.merge_and_unload()), tmp_path / "merged", "int4")
+
+    def bits(folder):
+        nodes = onnx.load(tmp_path / folder / "decoder.onnx", load_external_data=False).graph.node
+        found = [n for n in nodes if n.op_type == "MatMulNBits"]
+        return {n.output[0].split(".")[2]: a.i for n in found for a in n.attribute if a.name == "bits"}
+
+    assert bits("lora") == {"qkv": 8, "out": 4, "gate_up": 4, "down": 4}
+    assert set(bits("merged").values()) == {4}
+    prompt = embeds()
+    hidden = {}
+    for folder in ("lora", "merged"):
+        hidden[folder] = decoder_of(tmp_path / folder).prefill(prompt).copy()
+    wanted, _ = expected(adapted(llama()), prompt)
+    assert worst(hidden["lora"], wanted) < worst(hidden["merged"], wanted)
 
 
 @pytest.mark.parametrize(
