@@ -253,3 +253,37 @@ def test_pictures_are_well_formed_and_load_nothing(name: str) -> None:
     file = ROOT / "docs" / "images" / name
     ElementTree.parse(file)
     assert not re.search(r"(href|src|url)\s*[=(:]\s*[\"']?https?:", file.read_text())
+
+
+def test_what_a_run_of_tiny_gives_is_what_its_report_says():
+    report = json.loads((ROOT / "training" / "reports" / "tiny" / "report.json").read_text())
+    text = (ROOT / "docs" / "training.md").read_text()
+    everyone, removal = report["head"]["video+audio"], report["removal"]
+    both = removal["both"]
+    rows = [f"| all {everyone['n']} | all they have | {everyone['uar']:.3f} | |"]
+    rows += [
+        f"| {name} | {found['uar']:.3f} | {found['answer']:.3f} |"
+        for name, found in (
+            (f"the {both['n']} that have sound and pictures | both", both),
+            ("the same | pictures removed", removal["pictures removed"]),
+            ("the same | sound removed", removal["sound removed"]),
+        )
+    ]
+    assert [row for row in rows if row not in text] == []
+    cognition = report["answers"]["stage 2"]
+    assert f"cheaper by {cognition['foreign'] - cognition['own']:.3f} nats" in text
+    assert f"of {both['persons']} people" in text
+
+
+def test_verified_bundles_are_as_their_reports_say():
+    text = (ROOT / "docs" / "bundles.md").read_text()
+    reports = sorted((ROOT / "model_export" / "reports").glob("tiny-*/verification.json"))
+    assert len(reports) == 3
+    for path in reports:
+        found = json.loads(path.read_text())
+        cpu, tokens = found["engines"]["cpu"], found["text"]["token_agreement"]
+        row = (
+            f"{path.parent.name}/verification.md) | {cpu['graphs']['audio']['relative']:.1e} | "
+            f"{100 * cpu['label_agreement']:.1f} % | {cpu['valence']:.1e} | {100 * tokens:.1f} % |"
+        )
+        assert row in text and not found["failures"] and len(found["clips"]) == 20
