@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model_export.trained_graphs import FusionGraph
 from training.networks.backbones import STATISTICS
-from training.networks.emotion_llama import EmotionLlama, Features
+from training.networks.emotion_llama import EmotionLlama
 from training.networks.views import MultiviewEncoder
 from training.presets import VisionPreset
 
@@ -100,21 +101,6 @@ class SpectralView(nn.Module):
         return torch.stack([*out.hidden_states[1:-1], out.last_hidden_state][-self.layers :], dim=1)
 
 
-class FusionView(nn.Module):
-    """Features to scores, affect and soft tokens: everything of the network but the language model."""
-
-    def __init__(self, net: EmotionLlama) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(
-        self, audio: Tensor, image: Tensor, glance: Tensor, video: Tensor, present: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Fields of `training.networks.emotion_llama.Features` to logits, affect, tokens and their mask."""
-        perceived, soft = self.net.perceive(Features(audio, image, glance, video, present))
-        return perceived.logits, perceived.affect, soft.tokens, soft.mask
-
-
 def export_image(
     views: MultiviewEncoder, preset: VisionPreset, tokens: int, path: Path, data: SharedData | None = None
 ) -> Path:
@@ -164,7 +150,7 @@ def export_soft_tokens(net: EmotionLlama, frames: int, path: Path) -> Path:
         "present": torch.ones(2, 3, dtype=torch.bool),
     }
     outputs = ["logits", "affect", "tokens", "mask"]
-    return export_outside(FusionView(net), example, path, outputs, {name: [0] for name in example})
+    return export_outside(FusionGraph(net), example, path, outputs, {name: [0] for name in example})
 
 
 class SharedData:

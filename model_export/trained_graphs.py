@@ -64,7 +64,7 @@ class FusionGraph(nn.Module):
     def forward(
         self, audio: Tensor, image: Tensor, glance: Tensor, video: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Perceive; ``present`` is float (B, 3), 1 where sound, one picture, many are there, else 0."""
+        """Perceive; ``present`` (B, 3) says where sound, one picture, many are there: bool, or 1 and 0."""
         perceived, soft = self.net.perceive(Features(audio, image, glance, video, present > 0.5))
         return perceived.logits, perceived.affect, soft.tokens, soft.mask
 

@@ -14,7 +14,6 @@ from small_llama import worst  # noqa: E402
 
 from model_export.encoder_graphs import (  # noqa: E402
     FrameView,
-    FusionView,
     ImageView,
     SharedData,
     SpectralView,
@@ -23,6 +22,7 @@ from model_export.encoder_graphs import (  # noqa: E402
     export_soft_tokens,
     export_spectral,
 )
+from model_export.trained_graphs import FusionGraph  # noqa: E402
 from training.networks.backbones import EvaBackbone, TransformersVision  # noqa: E402
 from training.networks.conv_attention import ConvAttentionConfig  # noqa: E402
 from training.networks.emotion_llama import EmotionLlama, EmotionLlamaConfig  # noqa: E402
@@ -155,7 +155,7 @@ def test_fusion_gives_soft_tokens_and_masks_to_the_last_bit(tmp_path, kind):
         streams = [rng.normal(size=(batch, *shape)).astype(np.float32) for shape in shapes]
         for present in ([1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 0]):
             mask = np.tile(np.array(present, bool), (batch, 1))
-            agree(path, FusionView(net), *streams, mask)
+            agree(path, FusionGraph(net), *streams, mask)
     deaf = np.array([[False, True, True]] * batch)
     noise = [streams[0] * 90 + 7, *streams[1:]]
     for one, two in zip(run(path, *streams, deaf), run(path, *noise, deaf), strict=True):
