@@ -190,7 +190,8 @@ def random(
 ) -> None:
     """Export a preset with random weights: check, run and build every graph; goes on where it was stopped."""
     from emollama_ros.errors import EmollamaError
-    from model_export.random_preset import export_random, write_report
+    from model_export.random_preset.report import write_report
+    from model_export.random_preset.steps import export_random
 
     try:
         found = export_random(config, out, limit_gb, typer.echo)

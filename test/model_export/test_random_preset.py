@@ -14,7 +14,10 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install .[cpu]
 
 from emollama_ros.errors import ConfigError  # noqa: E402
 from model_export.llama_graph import LlamaShape  # noqa: E402
-from model_export.random_preset import RandomSource, Sizes, WhisperSize, markdown, sizes_of, steps  # noqa: E402
+from model_export.random_preset.report import markdown  # noqa: E402
+from model_export.random_preset.sizes import Sizes, WhisperSize, sizes_of  # noqa: E402
+from model_export.random_preset.steps import steps  # noqa: E402
+from model_export.random_preset.weights import RandomSource  # noqa: E402
 from training.presets import load_preset  # noqa: E402
 
 LLAMA = LlamaShape(64, 2, 4, 2, 16, 96, 160, 512, 10_000.0, 1e-5, False)
@@ -106,7 +109,7 @@ def test_the_page_says_what_was_not_done():
 
 def test_a_step_that_fails_is_told_with_its_error(tmp_path):
     """``audio`` cannot run where it was not written; what libraries write behind the error is not it."""
-    from model_export.random_preset import _error, _measured
+    from model_export.random_preset.steps import _error, _measured
 
     done = _measured("v2_7b", tmp_path, "audio", "run", limit_gb=10.0)
     assert not done["ok"]
@@ -118,7 +121,7 @@ def test_a_step_that_fails_is_told_with_its_error(tmp_path):
 
 
 def test_a_step_that_takes_too_much_is_stopped(tmp_path):
-    from model_export.random_preset import _measured
+    from model_export.random_preset.steps import _measured
 
     done = _measured("v2_7b", tmp_path, "audio", "run", limit_gb=0.01)
     assert not done["ok"]
