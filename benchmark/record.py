@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from emollama_ros.hashes import file_sha256
 
 SCHEMA = 1
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,7 +88,7 @@ def document(
         "versions": versions(),
         "commit": commit(),
         "settings": dict(settings),
-        "inputs_sha256": {path.name: sha256(path) for path in inputs},
+        "inputs_sha256": {path.name: file_sha256(path) for path in inputs},
         "results": dict(results),
     }
 
@@ -148,12 +149,3 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head + "+" * bool(changed)
-
-
-def sha256(path: Path) -> str:
-    """Hex sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

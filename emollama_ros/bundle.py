@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from emollama_ros.errors import BundleError
+from emollama_ros.hashes import file_sha256
 from emollama_ros.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -61,7 +62,6 @@ SCHEME = "package://"
 RESOURCE_TYPE = "emollama_ros__bundle"
 
 _PACKAGED = Path(__file__).parent / "bundles"
-_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -235,15 +235,6 @@ def _copy(source: Path, target: Path) -> None:
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the lower-case hex sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_READ_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _read_manifest(folder: Path) -> tuple[Manifest, str]:

@@ -57,6 +57,13 @@ app.add_typer(bundle_app, name="bundle")
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; default: the one in use.")
 ]
+FlavourOption = Annotated[str, typer.Option(help="auto, tensorrt or rtx.")]
+HalfOption = Annotated[bool, typer.Option("--fp16", help="Compute in half precision.")]
+WorkspaceOption = Annotated[int, typer.Option(help="Most memory for scratch, MB.")]
+RangesOption = Annotated[
+    list[str] | None, typer.Option("--range", metavar="NAME=LEAST,USUAL,LARGEST", help="Of a dimension.")
+]
+EngineCacheOption = Annotated[Path | None, typer.Option(metavar="DIR", help="Where engines are kept.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -321,13 +328,11 @@ class _Report:
 @bundle_app.command("engines")
 def bundle_engines(
     bundle: BundleOption = None,
-    flavour: Annotated[str, typer.Option(help="auto, tensorrt or rtx.")] = "auto",
-    fp16: Annotated[bool, typer.Option("--fp16", help="Compute in half precision.")] = False,
-    workspace_mb: Annotated[int, typer.Option(help="Most memory for scratch, MB.")] = 2048,
-    ranges: Annotated[
-        list[str] | None, typer.Option("--range", metavar="NAME=LEAST,USUAL,LARGEST", help="Of a dimension.")
-    ] = None,
-    cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Where engines are kept.")] = None,
+    flavour: FlavourOption = "auto",
+    fp16: HalfOption = False,
+    workspace_mb: WorkspaceOption = 2048,
+    ranges: RangesOption = None,
+    cache: EngineCacheOption = None,
 ) -> None:
     """Build the TensorRT engines of a bundle for this machine, so that the first start is not slow."""
     build_engines(Bundle.load(bundle), flavour, fp16, workspace_mb, ranges or [], cache)

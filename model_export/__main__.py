@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help=__doc__, add_completion=False)
+from emollama_ros.cli import EngineCacheOption, FlavourOption, HalfOption, RangesOption, WorkspaceOption
+from training.commands import Commands
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, help=__doc__, add_completion=False)
 
 
 ConfigOption = Annotated[str, typer.Option(help="Preset: a yaml file, or the name of one.")]
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Print what went wrong in one line, and exit with 1."""
-    from emollama_ros.errors import EmollamaError
-
-    try:
-        yield
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -33,7 +22,7 @@ def bundle(
     config: ConfigOption,
     checkpoint: Annotated[Path, typer.Option(help="Folder that python -m training train wrote.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
-    precision: Annotated[str, typer.Option(help="Of encoders, fusion: float32, float16, int8.")] = "float32",
+    precision: Annotated[str, typer.Option(help="float32, float16, int8 (sound encoder).")] = "float32",
     language: Annotated[str, typer.Option(help="Weights: float32, float16, int8, int4, or none.")] = "int8",
     calibration: Annotated[
         Path | None, typer.Option(help="JSON; calibration.json of the checkpoint where left out.")
@@ -46,18 +35,17 @@ def bundle(
     root: Annotated[Path | None, typer.Option(help="Folder that holds the sources' folders.")] = None,
 ) -> None:
     """Export a trained preset; with --prepared and --root it is verified too: exit 1 where that fails."""
-    with _refusing():
-        from model_export.checkpoint import load_checkpoint
-        from model_export.commands import choices_of, told
-        from model_export.trained_bundle import write_trained_bundle
+    from model_export.checkpoint import load_checkpoint
+    from model_export.commands import choices_of, told
+    from model_export.trained_bundle import write_trained_bundle
 
-        choices = choices_of(checkpoint, precision, language, calibration, words, provenance)
-        trained = load_checkpoint(config, checkpoint)
-        written = write_trained_bundle(trained, out, choices)
-        manifest = written.manifest
-        typer.echo(f"{out}: {manifest.name} {manifest.version}, manifest sha256 {written.sha256}")
-        if prepared and root:
-            told(out, trained, prepared, root, 20, out.parent / f"{out.name}-verification")
+    choices = choices_of(checkpoint, precision, language, calibration, words, provenance)
+    trained = load_checkpoint(config, checkpoint)
+    written = write_trained_bundle(trained, out, choices)
+    manifest = written.manifest
+    typer.echo(f"{out}: {manifest.name} {manifest.version}, manifest sha256 {written.sha256}")
+    if prepared and root:
+        told(out, trained, prepared, root, 20, out.parent / f"{out.name}-verification")
 
 
 @app.command()
@@ -71,22 +59,20 @@ def verify(
     report: Annotated[Path | None, typer.Option(help="Folder of the report; BUNDLE-verification.")] = None,
 ) -> None:
     """Run real clips through torch and every engine present; exit 1 where they differ too much."""
-    with _refusing():
-        from model_export.checkpoint import load_checkpoint
-        from model_export.commands import told
+    from model_export.checkpoint import load_checkpoint
+    from model_export.commands import told
 
-        place = report or folder.parent / f"{folder.name}-verification"
-        told(folder, load_checkpoint(config, against), prepared, root, clips, place)
+    place = report or folder.parent / f"{folder.name}-verification"
+    told(folder, load_checkpoint(config, against), prepared, root, clips, place)
 
 
 @app.command()
 def info(folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")]) -> None:
     """Say what a bundle has: graphs with their inputs and outputs, soft tokens, prompt, bounds, files."""
-    with _refusing():
-        from emollama_ros.bundle import Bundle
-        from model_export.commands import described
+    from emollama_ros.bundle import Bundle
+    from model_export.commands import described
 
-        typer.echo(described(Bundle.load(folder)))
+    typer.echo(described(Bundle.load(folder)))
 
 
 @app.command()
@@ -95,12 +81,11 @@ def pack(
     out: Annotated[Path, typer.Argument(help="File to write.")],
 ) -> None:
     """Write a bundle as one file."""
-    with _refusing():
-        from emollama_ros.bundle import Bundle, file_sha256
-        from emollama_ros.packing import pack as write
+    from emollama_ros.bundle import Bundle, file_sha256
+    from emollama_ros.packing import pack as write
 
-        written = write(Bundle.load(folder), out)
-        typer.echo(f"{written}: {written.stat().st_size:,} bytes, sha256 {file_sha256(written)}")
+    written = write(Bundle.load(folder), out)
+    typer.echo(f"{written}: {written.stat().st_size:,} bytes, sha256 {file_sha256(written)}")
 
 
 @app.command()
@@ -109,10 +94,9 @@ def unpack(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
 ) -> None:
     """Unpack a bundle, verified."""
-    with _refusing():
-        from emollama_ros.packing import unpack as read
+    from emollama_ros.packing import unpack as read
 
-        typer.echo(f"{out}: manifest sha256 {read(packed, out).sha256}")
+    typer.echo(f"{out}: manifest sha256 {read(packed, out).sha256}")
 
 
 @app.command("bundle-recipe")
@@ -159,24 +143,17 @@ def language_graph(
 @app.command()
 def tensorrt(
     folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
-    flavour: Annotated[str, typer.Option(help="auto, tensorrt or rtx.")] = "auto",
-    fp16: Annotated[bool, typer.Option("--fp16", help="Compute in half precision.")] = False,
-    workspace_mb: Annotated[int, typer.Option(help="Most memory for scratch, MB.")] = 2048,
-    ranges: Annotated[
-        list[str] | None, typer.Option("--range", metavar="NAME=LEAST,USUAL,LARGEST", help="Of a dimension.")
-    ] = None,
-    cache: Annotated[Path | None, typer.Option(metavar="DIR", help="Where engines are kept.")] = None,
+    flavour: FlavourOption = "auto",
+    fp16: HalfOption = False,
+    workspace_mb: WorkspaceOption = 2048,
+    ranges: RangesOption = None,
+    cache: EngineCacheOption = None,
 ) -> None:
     """Build the TensorRT engines of a bundle for this machine; the same as ``emollama bundle engines``."""
     from emollama_ros.bundle import Bundle
     from emollama_ros.cli import build_engines
-    from emollama_ros.errors import EmollamaError
 
-    try:
-        build_engines(Bundle.load(folder), flavour, fp16, workspace_mb, ranges or [], cache)
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    build_engines(Bundle.load(folder), flavour, fp16, workspace_mb, ranges or [], cache)
 
 
 @app.command("random")
@@ -189,15 +166,10 @@ def random(
     ] = 10.0,
 ) -> None:
     """Export a preset with random weights: check, run and build every graph; goes on where it was stopped."""
-    from emollama_ros.errors import EmollamaError
     from model_export.random_preset.report import write_report
     from model_export.random_preset.steps import export_random
 
-    try:
-        found = export_random(config, out, limit_gb, typer.echo)
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    found = export_random(config, out, limit_gb, typer.echo)
     if report is not None:
         write_report(found, report)
 
@@ -207,14 +179,9 @@ def rounding(
     report: Annotated[Path, typer.Option(help="Write the report here, as .json and .md.")],
 ) -> None:
     """Measure what each format of the weights costs the packaged language model."""
-    from emollama_ros.errors import EmollamaError
     from model_export.rounding import measure_smollm2, write_report
 
-    try:
-        write_report(measure_smollm2(), report)
-    except EmollamaError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+    write_report(measure_smollm2(), report)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from emollama_ros.engines import EngineOptions, load_engine
-from model_export.checkpoint import Trained
 from model_export.trained_graphs import FrameGraph, FusionGraph
+
+if TYPE_CHECKING:
+    from model_export.checkpoint import Trained
 
 Arrays = Mapping[str, NDArray[np.generic]]
 

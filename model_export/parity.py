@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from emollama_ros.bundle import Bundle
-from emollama_ros.engines import EngineOptions, load_engine
 from model_export.bundle import TOLERANCE, load_fusion, load_text
+from model_export.differences import worst
 from training.networks.efficientnet import FrameEncoder
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
@@ -42,17 +40,6 @@ def compare(folder: Path, weights: Path, seed: int = 0) -> dict[str, float]:
         "text": (load_text(weights / "text.safetensors"), {"ngrams": rng.integers(0, 65536, 17)}),
     }
     return {
-        name: _difference(bundle.file(f"{name}.onnx"), module, inputs)
+        name: worst(bundle.file(f"{name}.onnx"), module.eval(), inputs).relative
         for name, (module, inputs) in cases.items()
     }
-
-
-@torch.no_grad()
-def _difference(graph: Path, module: torch.nn.Module, inputs: dict[str, NDArray[np.generic]]) -> float:
-    expected = module.eval()(*(torch.from_numpy(value) for value in inputs.values()))
-    expected = expected if isinstance(expected, tuple) else (expected,)
-    found = load_engine(graph, EngineOptions("cpu")).run(inputs)
-    return max(
-        float(np.abs(f - e.numpy()).max() / (np.abs(e.numpy()).max() + 1e-9))
-        for f, e in zip(found.values(), expected, strict=True)
-    )

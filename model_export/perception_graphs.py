@@ -20,10 +20,10 @@ def export_vision(trunk: EfficientNetLite0, path: Path) -> Path:
     return export(encoder, [frames], path, ["frames"], ["features"], {"frames": {0: "frames"}})
 
 
-def export_audio(encoder: WhisperEncoder, path: Path) -> Path:
+def export_audio(encoder: WhisperEncoder, path: Path, *, half: bool = True) -> Path:
     """Write ``mel`` (1, 80, T) -> ``layers`` (1, L, ceil(T / 2), D)."""
     mel = torch.zeros(1, encoder.conv1.in_channels, 400)
-    return export(encoder.eval(), [mel], path, ["mel"], ["layers"], {"mel": {2: "time"}})
+    return export(encoder.eval(), [mel], path, ["mel"], ["layers"], {"mel": {2: "time"}}, half_weights=half)
 
 
 def export_fusion(net: PerceptionNet, path: Path) -> Path:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from emollama_ros.errors import ConfigError
 from model_export.graphs import export
+from model_export.perception_graphs import export_audio
 from training.networks.backbones import STATISTICS, Lite0Backbone, WhisperBackbone
 from training.networks.emotion_llama import EmotionLlama, Features
 from training.networks.views import MultiviewEncoder
@@ -88,16 +89,14 @@ def export_frames(views: MultiviewEncoder, preset: Preset, path: Path, *, half: 
 
 
 def export_sound(audio: nn.Module, path: Path, *, half: bool) -> Path:
-    """Write ``mel`` (1, 80, T) -> ``layers`` (1, L, T / 2, D).
+    """Write the sound encoder; see `export_audio`.
 
     Raises:
         ConfigError: The encoder is not our Whisper, which alone takes log-mel of any length.
     """
     if not isinstance(audio, WhisperBackbone):
         raise ConfigError("audio: only whisper-tiny.en has a graph for sound of any length")
-    encoder = audio.encoder.eval()
-    mel = torch.zeros(1, encoder.conv1.in_channels, 400)
-    return export(encoder, [mel], path, ["mel"], ["layers"], {"mel": {2: "time"}}, half_weights=half)
+    return export_audio(audio.encoder, path, half=half)
 
 
 def export_network(net: EmotionLlama, length: int, video: int, path: Path, *, half: bool) -> Path:

@@ -11,7 +11,7 @@ from emollama_ros.errors import EmollamaError
 
 
 class Commands(TyperGroup):
-    """The group of ``python -m training``."""
+    """The group of ``python -m training`` and of ``python -m model_export``."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command.

@@ -20,6 +20,7 @@ from emollama_ros.engines.cuda import Device, first_device
 from emollama_ros.engines.tensorrt_api import TensorRt
 from emollama_ros.engines.tensorrt_graph import PreparedGraph, foreign_operators, prepare
 from emollama_ros.errors import ConfigError, EngineError
+from emollama_ros.hashes import file_sha256
 
 #: Raised with every change of how graphs are prepared: engines built before are then stale.
 BUILDER_VERSION = 1
@@ -123,15 +124,6 @@ def graph_sha256(path: Path) -> str:
     siblings = sorted(p for p in path.parent.iterdir() if p != path and p.is_file())
     for part in (p for p in siblings if p.name.encode() in data):
         digest.update(file_sha256(part).encode())
-    return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of one file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
     return digest.hexdigest()
 
 

@@ -324,7 +324,7 @@ class ExampleMaker:
     def _labelled(self, records: Sequence[Record], stage: StagePreset, number: int) -> LabelledClips:
         clips = [
             self._heard_or_seen(
-                dict(self.corpus.features(record.key)),
+                self.corpus.features(record.key),
                 record.key,
                 stage.modality_dropout,
                 (number, "head", place),

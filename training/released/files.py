@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -97,15 +96,6 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
         # The least and the greatest are NaN where any is, and take a tenth of the time of asking each.
         if value.is_floating_point() and value.numel() and not torch.stack(value.aminmax()).isfinite().all():
             raise InputError(f"{path}: {name} holds NaN or infinity; the file is damaged, get it again")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:

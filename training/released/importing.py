@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from emollama_ros.errors import InputError
+from emollama_ros.hashes import file_sha256
 from training.networks.emotion_llama import EmotionLlama, EmotionLlamaConfig
 from training.networks.eva_vit import EvaConfig, EvaViT
 from training.presets import CONFIGS, parse_preset
@@ -32,7 +33,6 @@ from training.released.files import (
     folder_shapes,
     read_json,
     read_tensors,
-    sha256_of,
     shapes_of,
 )
 from training.released.weights import is_ours_alone, our_name
@@ -340,7 +340,7 @@ def _report(
         files=files,
         untrained=tuple(name for name in trained if name not in taken),
         parameters=sum(checkpoint[theirs].numel() for theirs in taken.values()),
-        sha256={str(path): sha256_of(path) for path in (inputs.checkpoint, inputs.eva)},
+        sha256={str(path): file_sha256(path) for path in (inputs.checkpoint, inputs.eva)},
         is_partial=bool(read.missing or any(file.unexpected for file in files.values())),
     )
 
