@@ -13,7 +13,6 @@ from emollama_ros.estimate import EmotionEstimate, Reasoning, Status
 from emollama_ros.labels import UNKNOWN
 from emollama_ros.msg import AudioChunk, EmotionReasoning, EmotionState
 from emollama_ros.nodes.clock import ros_time, stamp_ns
-from emollama_ros.preprocess.image import decode_compressed, to_rgb
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -31,24 +30,6 @@ def require_stamp(message: Image | CompressedImage | AudioChunk) -> int:
     if stamp <= 0:
         raise InputError("header.stamp is 0; the driver must set the time of capture")
     return stamp
-
-
-def image_pixels(message: Image | CompressedImage) -> NDArray[np.uint8]:
-    """Return the picture of an image message as uint8 ``[h, w, 3]`` RGB.
-
-    Raises:
-        InputError: Empty, wrong step, or an encoding that is not supported.
-    """
-    if hasattr(message, "format"):
-        return decode_compressed(bytes(message.data), message.format)
-    return to_rgb(
-        message.data,
-        message.height,
-        message.width,
-        message.encoding,
-        message.step,
-        bool(message.is_bigendian),
-    )
 
 
 def chunk_samples(message: AudioChunk) -> NDArray[np.int16]:

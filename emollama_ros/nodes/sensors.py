@@ -15,6 +15,7 @@ from emollama_ros.errors import InputError
 from emollama_ros.msg import AudioChunk
 from emollama_ros.nodes import messages, qos
 from emollama_ros.nodes.audio_input import AudioInput
+from emollama_ros.nodes.image_input import image_pixels
 from emollama_ros.nodes.inputs import InputMeter, Inputs
 from emollama_ros.nodes.loading import Pipeline
 from emollama_ros.nodes.parameters import PerceptionParameters
@@ -104,7 +105,7 @@ class Sensors:
     def _take_image(self, message: Image | CompressedImage) -> int:
         stamp = messages.require_stamp(message)
         if self._pipeline.intake.wants_frame(stamp):
-            self._pipeline.push_frame(stamp, messages.image_pixels(message))
+            self._pipeline.push_frame(stamp, image_pixels(message))
         else:
             self._pipeline.skip_frame(stamp)
         self.frame_id = message.header.frame_id
