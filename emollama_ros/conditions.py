@@ -1,0 +1,201 @@
+"""Everything that can be wrong, or merely worth saying, in one place: words, meaning, and what to do.
+
+The code that finds something says it with ``Condition.say``, so that states, diagnostics and logs use one
+wording, and the tables of docs/operations.md are made of what the code says
+(``python -m emollama_ros.operations --write``). ``recognise`` goes back from a text to its conditions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from string import Formatter
+from typing import Any
+
+from emollama_ros.estimate import Status
+
+
+class Level(IntEnum):
+    """Levels of a diagnostic. The values are those of ``diagnostic_msgs/DiagnosticStatus``."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that can be said about a running node.
+
+    Attributes:
+        name: Stable identifier, ``room.thing``.
+        status: Status of the states that say it; ``OK``: it is said on /diagnostics only.
+        level: Level of the diagnostic that says it.
+        words: What is said, with ``{fields}`` as of ``str.format``.
+        meaning: What it means, one sentence.
+        advice: What to do.
+    """
+
+    name: str
+    status: Status
+    level: Level
+    words: str
+    meaning: str
+    advice: str
+
+    def say(self, **facts: Any) -> Finding:
+        """Fill in the facts.
+
+        Raises:
+            KeyError: A fact that the words name is not given.
+        """
+        return Finding(self, self.words.format(**facts))
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """What its texts look like."""
+        parts = []
+        for literal, fact, _, _ in Formatter().parse(self.words):
+            parts.append(re.escape(literal) + ("" if fact is None else "(?s:.+?)"))
+        return re.compile("".join(parts))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A condition that was met, in words."""
+
+    condition: Condition
+    text: str
+
+    def __str__(self) -> str:
+        """Return the words."""
+        return self.text
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """Return the gravest level of some findings; ``OK`` of none."""
+    return max((finding.condition.level for finding in findings), default=Level.OK)
+
+
+def recognise(text: str) -> tuple[Condition, ...]:
+    """Return the conditions that a ``status_text`` or a diagnostic's message speaks of."""
+    return tuple(condition for condition in all_conditions() if condition.pattern.search(text))
+
+
+def all_conditions() -> tuple[Condition, ...]:
+    """Return the catalogue, in the order of this file."""
+    return tuple(value for value in globals().values() if isinstance(value, Condition))
+
+
+#: What to tell a user whose camera frames are lost on the way.
+TRANSPORT_HINT = (
+    "set FASTRTPS_DEFAULT_PROFILES_FILE to the package's config/fastdds.xml for the camera driver and this"
+    " node (a frame exceeds the shared memory that Fast DDS takes by default), or set image_transport to"
+    " compressed"
+)
+
+# --- one input ---------------------------------------------------------------------------------------
+
+SILENT = Condition(
+    "input.silent",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic}: silent for {seconds:.1f} s",
+    "The topic delivered and stopped: for `timeout_s`, or for three of its own usual intervals if that is"
+    " longer. Labels go on from the other inputs.",
+    "Look whether the driver still runs and publishes: `ros2 topic hz`, `ros2 node list`, its log, the cable."
+    " Nothing has to be done here: the first message that comes again is used.",
+)
+REFUSED = Condition(
+    "input.refused",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic}: {reason}",
+    "Messages arrive that cannot be used; the reason names the field, its value and what is legal.",
+    "Correct the driver or its parameters as the reason says. The same reason is logged once.",
+)
+LOST = Condition(
+    "input.lost",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic}: messages are lost on the way ({count} so far); " + TRANSPORT_HINT,
+    "The middleware, or gaps in the messages' own numbers, say that messages were sent and did not arrive.",
+    "Use the profile, for the camera driver too, and restart both. On a busy machine: fewer frames, or"
+    " smaller ones. Sound is asked for reliable by default: check `audio_reliability`.",
+)
+NO_PUBLISHER = Condition(
+    "input.no_publisher",
+    Status.STALE,
+    Level.STALE,
+    "{topic} has no publisher",
+    "Nobody publishes the topic.",
+    "Start the driver; compare the name with `ros2 topic list`, remap with `camera_topic:=`, `audio_topic:=`;"
+    " check ROS_DOMAIN_ID on both machines.",
+)
+BEST_EFFORT = Condition(
+    "input.best_effort",
+    Status.STALE,
+    Level.STALE,
+    "{topic} is published best effort, reliable was asked for; set its reliability",
+    "The publisher offers less than the subscription asks, so DDS connects them not at all.",
+    "Set `image_reliability` or `audio_reliability` to `best_effort`, or the driver to reliable.",
+)
+LOSES_ALL = Condition(
+    "input.loses_all",
+    Status.STALE,
+    Level.STALE,
+    "{topic} loses its messages on the way; " + TRANSPORT_HINT,
+    "Messages are sent, and none arrives.",
+    "As for lost messages.",
+)
+QUIET = Condition(
+    "input.quiet",
+    Status.STALE,
+    Level.STALE,
+    "{topic} has {count} publisher(s) but sends nothing",
+    "A publisher is there and silent: a driver that hangs, a device that is gone, or a network that swallows"
+    " large messages.",
+    "Look at the driver's log; `ros2 topic hz`; restart it. Across machines: the same middleware and"
+    " profile.",
+)
+
+# --- all inputs --------------------------------------------------------------------------------------
+
+NO_INPUT = Condition(
+    "perception.no_input",
+    Status.STALE,
+    Level.STALE,
+    "no input: {reasons}",
+    "Neither camera nor microphone delivers anything; label `unknown`, confidence 0.",
+    "As for each of the reasons.",
+)
+NO_USABLE_INPUT = Condition(
+    "perception.no_usable_input",
+    Status.DEGRADED,
+    Level.WARN,
+    "no usable input: {reasons}",
+    "Messages arrive, but every one of them is refused; label `unknown`, confidence 0.",
+    "As for each of the reasons.",
+)
+SLOW_INPUT = Condition(
+    "perception.slow_input",
+    Status.STALE,
+    Level.STALE,
+    "waiting for {topic}, which sends every {seconds:.1f} s",
+    "The only input that flows is slower than a state a second; between its messages there is nothing new to"
+    " say.",
+    "Nothing, if it is meant to be so. Otherwise raise the rate of the driver.",
+)
+SLOW_MODEL = Condition(
+    "perception.slow_model",
+    Status.DEGRADED,
+    Level.WARN,
+    "input arrives but no estimate for {seconds:.1f} s: the model is too slow, or stuck",
+    "Windows are complete and the model does not get done with them.",
+    "Raise `hop_s`; lower `window_s`; `reasoning: false`; look at stage times and `busy` on /diagnostics. A"
+    " model that is stuck is ended by `watchdog_s`, and started again where launch has `use_respawn:=true`.",
+)
