@@ -127,6 +127,32 @@ LOST = Condition(
     "Use the profile, for the camera driver too, and restart both. On a busy machine: fewer frames, or"
     " smaller ones. Sound is asked for reliable by default: check `audio_reliability`.",
 )
+FOREIGN_TYPE = Condition(
+    "input.foreign_type",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic} is published as {offered} by {nodes}, and heard as {heard} here: {fix}",
+    "Publisher and node use different message types, which DDS never connects: the type asked for is another"
+    " one, or the publisher's messages are not installed on this machine, or no adapter reads them.",
+    "As the text says: install the messages, change `audio_type`, `transcript_type` or `image_transport`, or"
+    " remap the topic. The node looks again every second and needs no restart.",
+)
+NOT_INSTALLED = Condition(
+    "input.not_installed",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic}: {asked} was asked for, but cannot be used here ({reason}): {fix}",
+    "`audio_type` or `transcript_type` names messages that cannot be imported on this machine.",
+    "Install them and source their workspace, or set the parameter to `auto`.",
+)
+SEVERAL_TYPES = Condition(
+    "input.several_types",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic} is published as {offered} by {nodes}, only {heard} is heard: {fix}",
+    "Several publishers share a topic and do not agree about its type.",
+    "Remap the publishers that are not meant, or choose with `audio_type` or `transcript_type`.",
+)
 NO_PUBLISHER = Condition(
     "input.no_publisher",
     Status.STALE,

@@ -40,6 +40,7 @@ class InputMeter:
         refusal: Why the latest refused message was refused.
         rate_hz: Messages per second between the last two ticks.
         mismatch: The publisher's QoS does not offer what was asked for.
+        obstacle: Why a publisher cannot be heard at all, such as an unknown type; ``None`` when nothing is.
     """
 
     topic: str
@@ -49,6 +50,7 @@ class InputMeter:
     refusal: str = ""
     rate_hz: float = 0.0
     mismatch: bool = False
+    obstacle: Finding | None = None
     _seen_ns: int | None = None
     _since_ns: int = 0
     _refused_ns: int | None = None
@@ -140,6 +142,8 @@ class InputMeter:
 
         A topic that never delivered anything is nothing wrong: a robot without a camera is a legal robot.
         """
+        if self.obstacle is not None:
+            return self.obstacle
         if _within(self._refused_ns, now_ns, timeout_ns):
             return conditions.REFUSED.say(topic=self.topic, reason=self.refusal)
         if _within(self._lost_ns, now_ns, timeout_ns):
@@ -154,7 +158,9 @@ class InputMeter:
 
     def silence(self, publishers: int) -> str:
         """Say why nothing comes from this topic, as far as can be known."""
-        if publishers == 0:
+        if self.obstacle is not None:
+            said = self.obstacle
+        elif publishers == 0:
             said = conditions.NO_PUBLISHER.say(topic=self.topic)
         elif self.mismatch:
             said = conditions.BEST_EFFORT.say(topic=self.topic)
@@ -194,8 +200,9 @@ class Inputs:
         return (self.image, self.audio)
 
     def complaints(self, now_ns: int, timeout_ns: int) -> list[str]:
-        """Say what is wrong with the camera and the microphone; empty when nothing is."""
-        return [words for m in self.sensors if (words := m.complaint(now_ns, timeout_ns))]
+        """Say what is wrong with the inputs; empty when nothing is. Nobody speaks all the time."""
+        said = [words for m in self.sensors if (words := m.complaint(now_ns, timeout_ns))]
+        return said + ([str(self.transcript.obstacle)] if self.transcript.obstacle else [])
 
     def sensor_time_ns(self, now_ns: int) -> int | None:
         """Carry the newest sensor stamp on to now; ``None`` before any usable input."""
