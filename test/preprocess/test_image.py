@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from emollama_ros.errors import InputError
-from emollama_ros.preprocess import image
-from emollama_ros.preprocess.image import ENCODINGS, decode_compressed, to_model_frame, to_rgb
+from emollama_ros.preprocess import compressed
+from emollama_ros.preprocess.compressed import decode_compressed
+from emollama_ros.preprocess.encodings import ENCODINGS, to_rgb
+from emollama_ros.preprocess.image import to_model_frame
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
@@ -239,7 +241,7 @@ def test_wrong_compressed_messages_say_what_is_wrong(data: bytes, fmt: str, word
 
 
 def test_a_small_file_cannot_unpack_to_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "MAX_PIXELS", 10)
+    monkeypatch.setattr(compressed, "MAX_PIXELS", 10)
     with pytest.raises(InputError, match="unpacks to 6x4"):
         decode_compressed(packed("PNG", picture()), "png")
 
