@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emollama_ros.errors import BundleError
+from emollama_ros.speech.ctranslate2 import read_ctranslate2
 
 if TYPE_CHECKING:
     import torch
+
+__all__ = [
+    "EFFICIENTNET_LITE0",
+    "SMOLLM2",
+    "WHISPER_TINY_EN",
+    "PackagedFile",
+    "locate",
+    "read_ctranslate2",
+    "read_efficientnet",
+]
 
 
 @dataclass(frozen=True)
@@ -82,51 +90,6 @@ def locate(item: PackagedFile) -> Path:
     if found != item.sha256:
         raise BundleError(f"{path}: sha256 {found}, expected {item.sha256}; reinstall {item.package}")
     return path
-
-
-def read_ctranslate2(path: Path) -> dict[str, np.ndarray]:
-    """Read the variables of a CTranslate2 ``model.bin`` (binary version 6), little endian.
-
-    Raises:
-        BundleError: The file is of another version or shorter than it says.
-    """
-    data = memoryview(path.read_bytes())
-    reader = _Reader(data, path)
-    version = reader.unpack("<I")
-    if version != 6:
-        raise BundleError(f"{path}: CTranslate2 binary version {version}, only 6 is supported")
-    reader.string()
-    reader.unpack("<I")
-    return dict(reader.variable() for _ in range(reader.unpack("<I")))
-
-
-_CT2_TYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
-
-
-class _Reader:
-    """A cursor over the bytes of a CTranslate2 file."""
-
-    def __init__(self, data: memoryview, path: Path) -> None:
-        self._data, self._path, self._at = data, path, 0
-
-    def take(self, count: int) -> memoryview:
-        if self._at + count > len(self._data):
-            raise BundleError(f"{self._path}: truncated at byte {self._at}; reinstall the package")
-        piece = self._data[self._at : self._at + count]
-        self._at += count
-        return piece
-
-    def unpack(self, fmt: str) -> int:
-        return int(struct.unpack(fmt, self.take(struct.calcsize(fmt)))[0])
-
-    def string(self) -> str:
-        return bytes(self.take(self.unpack("<H"))).rstrip(b"\0").decode()
-
-    def variable(self) -> tuple[str, np.ndarray]:
-        name = self.string()
-        shape = [self.unpack("<I") for _ in range(self.unpack("<B"))]
-        dtype = _CT2_TYPES[self.unpack("<B")]
-        return name, np.frombuffer(self.take(self.unpack("<I")), dtype).reshape(shape)
 
 
 def read_efficientnet() -> dict[str, torch.Tensor]:

@@ -91,7 +91,7 @@ def read_layout(path: Path) -> Layout:
                 f"{path}: schema version {raw['schema']!r}, this release reads {SCHEMA_VERSION}; "
                 "update emollama_ros or take a bundle made for it"
             )
-        files = tuple(_parse_file(name, entry) for name, entry in raw["files"].items())
+        files = tuple(parse_file(name, entry) for name, entry in raw["files"].items())
         # What is written from trained weights comes whole, and has no source to be assembled from.
         source = raw.get("source", {"gguf_sha256": "", "wheel_sha256": "", "member": ""})
         return Layout(source["gguf_sha256"], source["wheel_sha256"], source["member"], raw["shape"], files)
@@ -101,7 +101,13 @@ def read_layout(path: Path) -> Layout:
         ) from error
 
 
-def _parse_file(name: str, entry: Mapping[str, Any]) -> AssembledFile:
+def parse_file(name: str, entry: Mapping[str, Any]) -> AssembledFile:
+    """Read one file's entry of a layout.
+
+    Raises:
+        BundleError: The name is no plain file name.
+        KeyError: A field is missing.
+    """
     if Path(name).name != name or name in {"", ".", ".."}:
         raise BundleError(f"the layout names {name!r}, which is not a plain file name; reinstall the bundle")
     tensors = tuple(
@@ -203,7 +209,7 @@ def _make_all(todo: Sequence[AssembledFile], gguf: Path, target: Path, progress:
         def advance(written: int, before: int = before, name: str = entry.name) -> None:
             progress((before + written) / total, name)
 
-        with _replacing(target / entry.name, entry.sha256) as out:
+        with replacing(target / entry.name, entry.sha256) as out:
             if entry.tensors:
                 write_tensors(entry.tensors, source, out, advance)
             else:
@@ -239,8 +245,12 @@ def write_tensors(
 
 
 @contextlib.contextmanager
-def _replacing(path: Path, sha256: str) -> Iterator[BinaryIO]:
-    """Write to a temporary file beside ``path``, which takes its name only if the hash is right."""
+def replacing(path: Path, sha256: str) -> Iterator[BinaryIO]:
+    """Write to a temporary file beside ``path``, which takes its name only if the hash is right.
+
+    Raises:
+        BundleError: The hash is another one; nothing is left behind.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     scratch = Path(name)
     try:
