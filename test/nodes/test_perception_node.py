@@ -45,7 +45,8 @@ class Rig:
     """A perception node, its topics from the other side, and a stream of made-up sensor data."""
 
     def __init__(self, graph, load=load_fake, **parameters):
-        given = [Parameter(name, value=value) for name, value in parameters.items()]
+        # A busy machine is not silence.
+        given = [Parameter(name, value=value) for name, value in {"timeout_s": 2.0, **parameters}.items()]
         self.graph = graph
         self.node = graph.add(PerceptionNode(load, parameter_overrides=given))
         make = graph.observer.create_publisher

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,10 +51,33 @@ class TestParameters:
         with pytest.raises(ConfigError, match="engine: 'gpu' is not one of auto, cpu, cuda, tensorrt"):
             parameters.check(parameters.PerceptionParameters, {"engine": "gpu"})
 
-    @given(st.one_of(st.integers(), st.text(), st.booleans(), st.none(), st.lists(st.floats())))
+    @given(st.one_of(st.text(), st.booleans(), st.none(), st.lists(st.floats()), st.binary()))
     def test_wrong_type_is_refused(self, value):
         with pytest.raises(ConfigError, match="hop_s"):
             parameters.check(parameters.PerceptionParameters, {"hop_s": value})
+
+    def test_a_whole_number_is_a_float_too_but_no_float_is_a_whole_number(self):
+        hop_s = parameters.check(parameters.PerceptionParameters, {"hop_s": 1}).hop_s
+        assert hop_s == 1.0 and type(hop_s) is float
+        with pytest.raises(ConfigError, match=r"threads: 2\.0 is of type float"):
+            parameters.check(parameters.PerceptionParameters, {"threads": 2.0})
+
+    def test_sources_are_different_names_that_fit_into_topics(self):
+        def sources(*names):
+            return parameters.check(parameters.PerceptionParameters, {"sources": list(names)}).sources
+
+        assert sources() == sources("") == ()
+        assert sources("left", "right_2") == ("left", "right_2")
+        for wrong in (["a/b"], ["2nd"], ["a b"], ["_a"], ["a__b"], ["a", "a"], [f"n{i}" for i in range(17)]):
+            with pytest.raises(ConfigError, match="parameter sources"):
+                sources(*wrong)
+        for wrong in ("left", [1], None):
+            with pytest.raises(ConfigError, match="not an array of strings"):
+                parameters.check(parameters.PerceptionParameters, {"sources": wrong})
+
+    @pytest.mark.parametrize("table", TABLES)
+    def test_every_parameter_says_when_it_takes_effect(self, table):
+        assert set(parameters.effects(table).values()) <= set(parameters.TAKES_EFFECT)
 
     def test_shipped_file_names_only_parameters_that_exist(self):
         shipped = yaml.safe_load((ROOT / "config" / "perception.yaml").read_text())
@@ -69,6 +93,8 @@ class TestParameters:
         for table in TABLES:
             for name, default, legal, doc in parameters.table_rows(table):
                 assert f"| `{name}` | `{default}` | {legal} | {doc} |" in text
+        for name, effect in parameters.effects(parameters.PerceptionParameters).items():
+            assert re.search(rf"\| `{name}` \| .* \| {effect} \|\n", text), name
 
 
 class TestCaptureClock:
