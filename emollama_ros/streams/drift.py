@@ -10,7 +10,7 @@ long and never negative, so its mean wanders with the load and its minimum does 
 the lower envelope of the lag. That is the idea of Paxson ("On calibrating measurements of packet transit
 times", SIGMETRICS 1998) and of Moon, Skelly and Towsley ("Estimation and removal of clock skew from network
 delay measurements", INFOCOM 1999), who lay a line under all points. Such a line hangs on a few lowest points,
-so that one wrong stamp turns it. Here the minima of short bins are taken first, and through them goes the line
+so one wrong stamp turns it. Here the minima of short bins are taken first, and through them goes the line
 of Theil and Sen, the median of the slopes of all pairs (Sen 1968): it bears more than a quarter of wrong bins
 and comes with a confidence interval that assumes no distribution. Nothing is said on less than a minute.
 
