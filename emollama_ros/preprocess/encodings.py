@@ -80,7 +80,7 @@ def to_rgb(
     layout = _LAYOUTS.get(_canonical(encoding))
     if layout is None:
         raise InputError(unknown(encoding))
-    what = f"{encoding} image of {width}x{height}, step {step}"
+    what = f"{encoding.strip()} image of {width}x{height}, step {step}"
     _check_size(what, {"height": height, "width": width, "step": step}, layout)
     rows = _rows(what, data, height * layout.half_rows // 2, width * layout.pixel_bytes, step)
     planes = layout.split(rows, width, is_bigendian)
