@@ -114,7 +114,7 @@ REFUSED = Condition(
     "input.refused",
     Status.DEGRADED,
     Level.WARN,
-    "{topic}: {reason}",
+    "{topic}: refused, {reason}",
     "Messages arrive that cannot be used; the reason names the field, its value and what is legal.",
     "Correct the driver or its parameters as the reason says. The same reason is logged once.",
 )
@@ -187,6 +187,101 @@ QUIET = Condition(
     " large messages.",
     "Look at the driver's log; `ros2 topic hz`; restart it. Across machines: the same middleware and"
     " profile.",
+)
+
+STAMPS_STAND = Condition(
+    "input.stamps_stand",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic}: stamps have not advanced for {seconds:.1f} s though messages arrive",
+    "The driver sends the same stamp again and again: a frozen camera whose last picture is repeated, or a"
+    " driver that does not set the time of capture. No window is ever complete.",
+    "Restart the driver; look at `ros2 topic echo --field header.stamp`.",
+)
+STAMPS_LEAP = Condition(
+    "input.stamps_leap",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic}: stamps leap back and forth ({count} times so far)",
+    "Stamps leap by more than a second in both directions; at each leap everything buffered is forgotten."
+    " Two publishers with different clocks share the topic, or a clock is being set.",
+    "One publisher a topic: `ros2 topic info --verbose`. Synchronise the clocks (chrony). A recording that"
+    " loops leaps only back, and is not reported.",
+)
+STAMPS_APART = Condition(
+    "input.stamps_apart",
+    Status.DEGRADED,
+    Level.WARN,
+    "stamps of {ahead} are {seconds:.1f} s ahead of those of {behind}: no window has both",
+    "Camera and microphone are stamped by different clocks, or one is delivered much later. Windows follow"
+    " the one ahead, and the other is masked.",
+    "Synchronise the machines (chrony), use one clock for both drivers, or set `audio_latency_ms` if sound is"
+    " stamped too late. Simulated time: `use_sim_time` for both drivers.",
+)
+
+# --- one input, said on /diagnostics alone -----------------------------------------------------------
+
+CLOCK_STANDS = Condition(
+    "clock.stands",
+    Status.OK,
+    Level.WARN,
+    "this node's clock stands at 0: use_sim_time is true and nothing publishes /clock",
+    "Simulated time was asked for and there is none. Perception goes by the stamps of the sensors and works;"
+    " words of `transcript` are stamped with 0.",
+    "Start the simulation, or `ros2 bag play --clock`; or `use_sim_time: false`.",
+)
+STAMPS_AHEAD = Condition(
+    "input.stamps_ahead",
+    Status.OK,
+    Level.WARN,
+    "{topic}: stamps are {seconds:.1f} s ahead of this node's clock",
+    "The sensor says it saw the future: its machine's clock, or this one, is wrong. States carry its stamps,"
+    " so what joins them by time (tf, bags) will fail.",
+    "Synchronise the machines (chrony, or PTP in the camera); use simulated time everywhere or nowhere.",
+)
+STAMPS_BEHIND = Condition(
+    "input.stamps_behind",
+    Status.OK,
+    Level.WARN,
+    "{topic}: stamps are {seconds:.0f} s behind this node's clock",
+    "A recording that is played without /clock, or a driver that stamps with time since boot.",
+    "`ros2 bag play --clock` and `use_sim_time:=true`; or correct the driver.",
+)
+NOT_REAL_TIME = Condition(
+    "input.not_real_time",
+    Status.OK,
+    Level.WARN,
+    "{topic}: stamps advance {speed:.1f} times as fast as the time of this machine",
+    "A recording is played fast or slow. At 2 the model has half the time for each window, and leaves windows"
+    " out if it needs more.",
+    "Nothing, if it is meant to be so; otherwise play at rate 1, or raise `hop_s`.",
+)
+UNUSUAL_RATE = Condition(
+    "input.unusual_rate",
+    Status.OK,
+    Level.WARN,
+    "{topic}: {rate:.1f} messages per second, usually {usual:.1f}",
+    "The topic is much faster or slower than in the last minute: a second publisher, a camera that exposes"
+    " longer in the dark, a link that is full.",
+    "`ros2 topic info --verbose`; look at the driver and the load of its machine. The new rate is the"
+    " usual one after half a minute.",
+)
+DUPLICATES = Condition(
+    "input.duplicates",
+    Status.OK,
+    Level.WARN,
+    "{topic}: messages come twice ({count} so far)",
+    "Messages with the stamp of the one before: two bridges or players on one topic. The copies are dropped.",
+    "`ros2 topic info --verbose`; stop one of them, for each costs transport.",
+)
+DRIFT = Condition(
+    "clock.drift",
+    Status.OK,
+    Level.WARN,
+    "microphone and camera do not run together: {drift}",
+    "The clocks of camera and microphone run apart by more than crystals do (200 ppm), or are farther apart"
+    " than people notice (125 ms). Beyond 1 s windows lose one of them.",
+    "Stamp both by one clock; synchronise (chrony, PTP); correct a constant offset with `audio_latency_ms`.",
 )
 
 # --- all inputs --------------------------------------------------------------------------------------

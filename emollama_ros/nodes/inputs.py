@@ -6,24 +6,25 @@ clock: a robot's calendar clock may jump, silence must not.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from statistics import median_low
 
 from emollama_ros import conditions
 from emollama_ros.conditions import Finding
 from emollama_ros.estimate import Status
 from emollama_ros.nodes.clock import SECOND
+from emollama_ros.nodes.pace import Pace
+from emollama_ros.nodes.stamp_watch import StampWatch
+from emollama_ros.streams.drift import Drift
 
-#: Arrivals remembered for measuring latency: 4 s of a 60 Hz camera.
-REMEMBERED = 256
-#: Intervals whose median is the usual one. Few: a stream that changes its pace is known after half of them.
-INTERVALS = 31
-#: Intervals before anything is usual: the first pause of a stream says nothing about it.
-KNOWN = 3
 #: A stream is silent when it stays away for so many of its usual intervals: one late message is not silence.
 MISSED = 3
+#: How far the stamps of camera and microphone may be apart, ns: no window waits longer for the slower one.
+APART_NS = SECOND
+#: Sound and picture that are farther apart are seen to be (ITU-R BT.1359-1: sound late by 125 ms), ms.
+NOTICED_MS = 125
+#: Two crystals of 100 ppm each can drift so much; a clock that drifts more is wrong, ppm.
+CRYSTALS_PPM = 200
 #: A pause after which a stream counts as newly begun, ns: it must first fill a window again.
 PAUSE_NS = SECOND
 
@@ -34,90 +35,85 @@ class InputMeter:
 
     Attributes:
         topic: Resolved name, as ``ros2 topic list`` shows it.
-        received: Messages that arrived.
         refused: Messages that could not be used.
         lost: Messages that were sent and did not arrive.
         refusal: Why the latest refused message was refused.
-        rate_hz: Messages per second between the last two ticks.
         mismatch: The publisher's QoS does not offer what was asked for.
         obstacle: Why a publisher cannot be heard at all, such as an unknown type; ``None`` when nothing is.
+        stamps: What the stamps of the usable messages say.
+        pace: When messages come, usable or not.
     """
 
     topic: str
-    received: int = 0
     refused: int = 0
     lost: int = 0
     refusal: str = ""
-    rate_hz: float = 0.0
     mismatch: bool = False
     obstacle: Finding | None = None
-    _seen_ns: int | None = None
+    stamps: StampWatch = field(default_factory=StampWatch)
+    pace: Pace = field(default_factory=Pace)
     _since_ns: int = 0
     _refused_ns: int | None = None
     _lost_ns: int | None = None
-    _arrivals: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    _intervals: deque[int] = field(default_factory=lambda: deque(maxlen=INTERVALS))
-    _ticked: tuple[int, int] | None = None
 
-    def accept(self, now_ns: int, end_ns: int) -> None:
+    @property
+    def received(self) -> int:
+        """Messages that arrived, usable or not."""
+        return self.pace.count
+
+    @property
+    def rate_hz(self) -> float:
+        """Messages per second, lately."""
+        return self.pace.rate_hz
+
+    def accept(self, now_ns: int, end_ns: int, duration_ns: int = 0) -> None:
         """Count a usable message.
 
         Args:
             now_ns: Time of arrival.
             end_ns: Stamp up to which the stream is now complete, sensors' clock.
+            duration_ns: How long its content is by its own count (samples by rate); 0 for a picture.
         """
         if not self.usable(now_ns, PAUSE_NS):
             self._since_ns = now_ns
-        self._see(now_ns)
-        self._arrivals.append((end_ns, now_ns))
+        self.pace.see(now_ns)
+        self.stamps.note(end_ns, now_ns, duration_ns)
 
     def refuse(self, now_ns: int, reason: str) -> bool:
         """Count a message that cannot be used; return whether the reason is new and worth a log line."""
         fresh = reason != self.refusal
-        self._see(now_ns)
+        self.pace.see(now_ns)
         self.refused += 1
         self.refusal = reason
         self._refused_ns = now_ns
         return fresh
-
-    def _see(self, now_ns: int) -> None:
-        self.received += 1
-        if self._seen_ns is not None:
-            self._intervals.append(now_ns - self._seen_ns)
-        self._seen_ns = now_ns
 
     def lose(self, now_ns: int, count: int) -> None:
         """Count messages that were lost on the way."""
         self.lost += count
         self._lost_ns = now_ns
 
-    def tick(self, now_ns: int) -> None:
-        """Compute the rate, over a second at least: shorter, and it would be that of a few messages."""
-        if self._ticked is None:
-            self._ticked = (now_ns, self.received)
-        elif now_ns - self._ticked[0] >= SECOND:
-            self.rate_hz = (self.received - self._ticked[1]) * SECOND / (now_ns - self._ticked[0])
-            self._ticked = (now_ns, self.received)
+    def tick(self, now_ns: int, clock_ns: int | None = None) -> None:
+        """Do what is due about once a second: the rate, and comparing stamps with this node's clock.
 
-    @property
-    def interval_ns(self) -> int:
-        """Usual time between two messages, 0 before it is known.
-
-        The median: neither an outage nor a burst changes what is usual.
+        Args:
+            now_ns: Steady clock.
+            clock_ns: This node's ROS clock, which stamps should be on.
         """
-        return median_low(self._intervals) if len(self._intervals) >= KNOWN else 0
+        self.pace.tick(now_ns)
+        self.stamps.tick(now_ns, clock_ns)
 
     def allowed_ns(self, timeout_ns: int) -> int:
         """How long this input may stay away before it counts as silent: a slow stream is not a silent one."""
-        return max(timeout_ns, MISSED * self.interval_ns)
+        return max(timeout_ns, MISSED * self.pace.interval_ns)
 
     def flowing(self, now_ns: int, timeout_ns: int) -> bool:
         """Whether anything arrived within the allowed silence, usable or not."""
-        return _within(self._seen_ns, now_ns, self.allowed_ns(timeout_ns))
+        return _within(self.pace.seen_ns, now_ns, self.allowed_ns(timeout_ns))
 
     def usable(self, now_ns: int, timeout_ns: int) -> bool:
         """Whether anything usable arrived within the allowed silence."""
-        return bool(self._arrivals) and _within(self._arrivals[-1][1], now_ns, self.allowed_ns(timeout_ns))
+        return _within(self.stamps.arrival_ns, now_ns, self.allowed_ns(timeout_ns))
 
     def fresh(self, now_ns: int, age_ns: int) -> bool:
         """Whether the stream flows, but began (again) less than this long ago."""
@@ -125,32 +121,41 @@ class InputMeter:
 
     def waits(self, now_ns: int, timeout_ns: int) -> bool:
         """Whether this input is only slow: nothing came for a while, and nothing had to."""
-        return self.usable(now_ns, timeout_ns) and not _within(self._arrivals[-1][1], now_ns, timeout_ns)
+        return self.usable(now_ns, timeout_ns) and not _within(self.stamps.arrival_ns, now_ns, timeout_ns)
 
-    def reached_ns(self, stamp_ns: int) -> int | None:
-        """When the stream became complete up to a stamp; ``None`` if it did not, or if that was long ago."""
-        if not self._arrivals or self._arrivals[-1][0] < stamp_ns:
-            return None
-        return next(arrival for end, arrival in self._arrivals if end >= stamp_ns)
-
-    def sensor_time_ns(self, now_ns: int) -> int | None:
-        """Carry the newest stamp on to now, sensors' clock; ``None`` before any usable message."""
-        return self._arrivals[-1][0] + now_ns - self._arrivals[-1][1] if self._arrivals else None
-
-    def finding(self, now_ns: int, timeout_ns: int) -> Finding | None:
+    def finding(self, now_ns: int, timeout_ns: int, recent_ns: int | None = None) -> Finding | None:
         """Return what is wrong with this input now, ``None`` when nothing is.
 
         A topic that never delivered anything is nothing wrong: a robot without a camera is a legal robot.
+
+        Args:
+            now_ns: Steady clock.
+            timeout_ns: What counts as silence.
+            recent_ns: How long an event (a message refused or lost, a leap of stamps) is worth saying; with
+                the time between two states each is said once. The timeout if left out.
         """
+        recent_ns = timeout_ns if recent_ns is None else recent_ns
         if self.obstacle is not None:
             return self.obstacle
-        if _within(self._refused_ns, now_ns, timeout_ns):
+        if self._refused_ns is not None and self._refuses(now_ns, timeout_ns, recent_ns):
             return conditions.REFUSED.say(topic=self.topic, reason=self.refusal)
-        if _within(self._lost_ns, now_ns, timeout_ns):
+        if _within(self._lost_ns, now_ns, recent_ns):
             return conditions.LOST.say(topic=self.topic, count=self.lost)
-        if self._seen_ns is not None and not self.flowing(now_ns, timeout_ns):
-            return conditions.SILENT.say(topic=self.topic, seconds=(now_ns - self._seen_ns) / SECOND)
-        return None
+        if self.pace.seen_ns is not None and not self.flowing(now_ns, timeout_ns):
+            return conditions.SILENT.say(topic=self.topic, seconds=(now_ns - self.pace.seen_ns) / SECOND)
+        return self.stamps.finding(self.topic, now_ns, self.allowed_ns(timeout_ns), recent_ns)
+
+    def _refuses(self, now_ns: int, timeout_ns: int, recent_ns: int) -> bool:
+        """Whether messages are refused: the latest was, or one a moment ago was."""
+        latest = self._refused_ns == self.pace.seen_ns and self.flowing(now_ns, timeout_ns)
+        return latest or _within(self._refused_ns, now_ns, recent_ns)
+
+    def warnings(self, now_ns: int, timeout_ns: int) -> list[Finding]:
+        """Return what is odd about this input and does not hurt; for diagnostics."""
+        if not self.usable(now_ns, timeout_ns):
+            return []
+        unusual = self.pace.finding(self.topic)
+        return [unusual] * bool(unusual) + self.stamps.warnings(self.topic, now_ns, timeout_ns)
 
     def complaint(self, now_ns: int, timeout_ns: int) -> str:
         """Say in words what is wrong with this input now; empty when nothing is."""
@@ -169,6 +174,11 @@ class InputMeter:
         else:
             said = conditions.QUIET.say(topic=self.topic, count=publishers)
         return said.text
+
+
+def is_large(drift: Drift) -> bool:
+    """Whether a drift is more than crystals do, or has come so far that sound and picture do not fit."""
+    return abs(drift.ppm) - drift.error_ppm > CRYSTALS_PPM or abs(drift.offset_ms) > NOTICED_MS
 
 
 def _within(then_ns: int | None, now_ns: int, timeout_ns: int) -> bool:
@@ -199,18 +209,46 @@ class Inputs:
         """The inputs that flow all the time."""
         return (self.image, self.audio)
 
-    def complaints(self, now_ns: int, timeout_ns: int) -> list[str]:
-        """Say what is wrong with the inputs; empty when nothing is. Nobody speaks all the time."""
-        said = [words for m in self.sensors if (words := m.complaint(now_ns, timeout_ns))]
-        return said + ([str(self.transcript.obstacle)] if self.transcript.obstacle else [])
+    def findings(self, now_ns: int, timeout_ns: int, recent_ns: int | None = None) -> list[Finding]:
+        """Return what is wrong with the inputs; empty when nothing is. Nobody speaks all the time."""
+        found = [f for m in self.sensors if (f := m.finding(now_ns, timeout_ns, recent_ns))]
+        apart = None if found else self._apart(now_ns, timeout_ns)
+        return [*found, *filter(None, (apart, self.transcript.obstacle))]
+
+    def complaints(self, now_ns: int, timeout_ns: int, recent_ns: int | None = None) -> list[str]:
+        """Say what is wrong with the inputs, in words; arguments as of ``InputMeter.finding``."""
+        return [finding.text for finding in self.findings(now_ns, timeout_ns, recent_ns)]
+
+    def warnings(self, now_ns: int, timeout_ns: int) -> list[Finding]:
+        """Return what is odd about the inputs and does not hurt; for diagnostics."""
+        found = [f for m in self.sensors for f in m.warnings(now_ns, timeout_ns)]
+        drift = self.drift()
+        if drift is not None and is_large(drift):
+            found.append(conditions.DRIFT.say(drift=drift.describe("microphone", "camera")))
+        return list(dict.fromkeys(found))
+
+    def drift(self) -> Drift | None:
+        """Return the drift of the microphone's clock against the camera's; ``None`` while not known."""
+        return self.audio.stamps.drift_against(self.image.stamps)
+
+    def _apart(self, now_ns: int, timeout_ns: int) -> Finding | None:
+        """Say that camera and microphone are on different clocks, so that no window has both."""
+        if not all(m.usable(now_ns, timeout_ns) for m in self.sensors):
+            return None
+        ahead, behind = sorted(self.sensors, key=lambda m: m.stamps.carried_ns(now_ns) or 0, reverse=True)
+        apart_ns = (ahead.stamps.carried_ns(now_ns) or 0) - (behind.stamps.carried_ns(now_ns) or 0)
+        if apart_ns <= APART_NS:
+            return None
+        return conditions.STAMPS_APART.say(ahead=ahead.topic, behind=behind.topic, seconds=apart_ns / SECOND)
 
     def sensor_time_ns(self, now_ns: int) -> int | None:
         """Carry the newest sensor stamp on to now; ``None`` before any usable input."""
-        return max((t for m in self.sensors if (t := m.sensor_time_ns(now_ns)) is not None), default=None)
+        times = (m.stamps.carried_ns(now_ns) for m in self.sensors)
+        return max((t for t in times if t is not None), default=None)
 
     def completed_ns(self, end_ns: int) -> int | None:
         """When the window that ends at a stamp was complete, of the streams that got there."""
-        return max((t for m in self.sensors if (t := m.reached_ns(end_ns)) is not None), default=None)
+        return max((t for m in self.sensors if (t := m.stamps.reached_ns(end_ns)) is not None), default=None)
 
     def why_nothing(
         self, now_ns: int, timeout_ns: int, publishers: Callable[[str], int]
@@ -235,8 +273,9 @@ class Inputs:
             return _verdict(conditions.NO_USABLE_INPUT.say(reasons=reasons))
         usable = [m for m in self.sensors if m.usable(now_ns, timeout_ns)]
         if all(m.waits(now_ns, timeout_ns) for m in usable):
-            slow = min(usable, key=lambda m: m.interval_ns)
-            return _verdict(conditions.SLOW_INPUT.say(topic=slow.topic, seconds=slow.interval_ns / SECOND))
+            slow = min(usable, key=lambda m: m.pace.interval_ns)
+            seconds = slow.pace.interval_ns / SECOND
+            return _verdict(conditions.SLOW_INPUT.say(topic=slow.topic, seconds=seconds))
         if any(m.fresh(now_ns, timeout_ns) for m in self.sensors):
             return None
         return _verdict(conditions.SLOW_MODEL.say(seconds=timeout_ns / SECOND))

@@ -16,11 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emollama_ros.errors import ConfigError, EngineError, InputError
-from emollama_ros.estimate import Status
 from emollama_ros.nodes import parameters
 from emollama_ros.nodes.children import Children
 from emollama_ros.nodes.clock import DRIFT_CHUNKS, SECOND, CaptureClock
-from emollama_ros.nodes.inputs import InputMeter, Inputs
 from emollama_ros.nodes.loading import load_model
 from emollama_ros.nodes.numbering import REMEMBERED, Numbering
 from emollama_ros.nodes.timeline import Segment, compare, load_truth, merge, true_label
@@ -28,7 +26,6 @@ from emollama_ros.nodes.transport import PROFILE, VARIABLES, config_file, with_p
 
 TABLES = (parameters.PerceptionParameters, parameters.MicrophoneParameters, parameters.MediaPlayerParameters)
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 2 * SECOND
 
 
 class TestParameters:
@@ -129,68 +126,6 @@ class TestCaptureClock:
         for i, late in enumerate(noise):
             clock.chunk((i + 1) * 20_000_000 + late, 320)
         assert clock.corrections == 0
-
-
-class TestInputs:
-    def inputs(self):
-        return Inputs(InputMeter("/camera"), InputMeter("/audio"), InputMeter("/transcript"))
-
-    def test_nothing_ever_is_stale_and_names_the_topics(self):
-        status, words = self.inputs().why_nothing(SECOND, TIMEOUT, {"/camera": 0, "/audio": 1}.__getitem__)
-        assert status is Status.STALE
-        assert "/camera has no publisher" in words and "/audio has 1 publisher(s)" in words
-
-    def test_lost_frames_bring_the_hint(self):
-        inputs = self.inputs()
-        inputs.image.lose(SECOND, 120)
-        assert VARIABLES[0] in inputs.why_nothing(SECOND, TIMEOUT, lambda _: 1)[1]
-        assert VARIABLES[0] in inputs.complaints(SECOND, TIMEOUT)[0]
-
-    def test_an_absent_camera_is_no_complaint_but_a_stopped_one_is(self):
-        inputs = self.inputs()
-        inputs.audio.accept(SECOND, 77)
-        assert inputs.complaints(2 * SECOND, TIMEOUT) == []
-        inputs.image.accept(SECOND, 77)
-        inputs.audio.accept(5 * SECOND, 78)
-        assert inputs.complaints(5 * SECOND, TIMEOUT) == ["/camera: silent for 4.0 s"]
-
-    def test_refused_input_is_degraded_with_its_reason(self):
-        inputs = self.inputs()
-        assert inputs.image.refuse(SECOND, "wrong step") is True
-        assert inputs.image.refuse(SECOND + 1, "wrong step") is False
-        status, words = inputs.why_nothing(2 * SECOND, TIMEOUT, lambda _: 1)
-        assert status is Status.DEGRADED and "/camera: wrong step" in words
-
-    def test_input_that_just_began_is_given_time(self):
-        inputs = self.inputs()
-        inputs.audio.accept(10 * SECOND, 1)
-        assert inputs.why_nothing(11 * SECOND, TIMEOUT, lambda _: 1) is None
-        for ms in range(11_000, 14_000, 100):
-            inputs.audio.accept(ms * 1_000_000, ms)
-        status, words = inputs.why_nothing(14 * SECOND, TIMEOUT, lambda _: 1)
-        assert status is Status.DEGRADED and "too slow, or stuck" in words
-
-    def test_a_window_is_complete_when_the_last_stream_got_there(self):
-        inputs = self.inputs()
-        for stamp in range(5):
-            inputs.image.accept(1000 + stamp, stamp * 100)
-            inputs.audio.accept(2000 + stamp, stamp * 100)
-        assert inputs.completed_ns(250) == 2003
-        assert inputs.completed_ns(500) is None
-
-    def test_sensor_time_goes_on_with_the_steady_clock(self):
-        inputs = self.inputs()
-        assert inputs.sensor_time_ns(5) is None
-        inputs.image.accept(10 * SECOND, 500 * SECOND)
-        assert inputs.sensor_time_ns(12 * SECOND) == 502 * SECOND
-
-    def test_rate(self):
-        meter = InputMeter("/camera")
-        meter.tick(0)
-        for i in range(30):
-            meter.accept(i, i)
-        meter.tick(SECOND)
-        assert meter.rate_hz == 30.0
 
 
 class TestLoading:

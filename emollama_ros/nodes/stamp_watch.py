@@ -1,0 +1,154 @@
+"""What stamps say about a driver: repeated, reordered, set, fast, or on another clock. No ROS in it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from emollama_ros import conditions
+from emollama_ros.conditions import Finding
+from emollama_ros.nodes.clock import SECOND
+from emollama_ros.streams.drift import ClockTrack, Drift, compare
+
+#: Arrivals remembered, for measuring latency and speed: 4 s of a 60 Hz camera.
+REMEMBERED = 256
+#: How far stamps may be before this node's clock, and behind it, without a word. Nothing is captured in the
+#: future, but clocks of two machines differ; a minute behind is no latency any more, it is another clock.
+AHEAD_NS, BEHIND_NS = SECOND, 60 * SECOND
+#: Time over which the speed of stamps is taken, ns.
+SPEED_NS = 2 * SECOND
+#: Speeds between 1 / this and this are the jitter of two seconds.
+REAL_TIME = 1.4
+#: Leaps remembered, and how long, ns: a recording that loops leaps back, clocks that fight leap both ways.
+LEAPS, LEAPS_NS = 16, 10 * SECOND
+
+
+@dataclass
+class StampWatch:
+    """Follows the stamps of one stream. One thread only.
+
+    Attributes:
+        duplicates: Messages that end where the newest one ended.
+        reordered: Messages that are older than the newest one.
+        leaps: Times the stamps leapt by more than a second, back or forward.
+        ahead_ns: How far the stamps are before this node's clock, ``None`` before both are known.
+        clock_stands: This node's clock is 0: simulated time without a simulation.
+    """
+
+    duplicates: int = 0
+    reordered: int = 0
+    leaps: int = 0
+    ahead_ns: int | None = None
+    clock_stands: bool = False
+    _stamps: ClockTrack = field(default_factory=ClockTrack)
+    _counted: ClockTrack = field(default_factory=ClockTrack)
+    _counted_ns: int = 0
+    _arrivals: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    _newest_ns: int | None = None
+    _advanced_ns: int = 0
+    _duplicate_ns: int | None = None
+    _leaps: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=LEAPS))
+
+    def note(self, end_ns: int, now_ns: int, duration_ns: int = 0) -> None:
+        """Take a message.
+
+        Args:
+            end_ns: Stamp up to which the stream is now complete.
+            now_ns: Time of arrival.
+            duration_ns: How long its content is by its own count, 0 where it has no length (a picture).
+        """
+        if direction := self._stamps.note(end_ns, now_ns):
+            self._start_again(now_ns, direction)
+        self._order(end_ns, now_ns)
+        self._arrivals.append((end_ns, now_ns))
+        if duration_ns:
+            self._counted_ns += duration_ns
+            self._counted.note(self._counted_ns, now_ns)
+
+    def _start_again(self, now_ns: int, direction: int) -> None:
+        self.leaps += 1
+        self._leaps.append((now_ns, direction))
+        self._arrivals.clear()
+        self._newest_ns = None
+
+    def _order(self, end_ns: int, now_ns: int) -> None:
+        if self._newest_ns is None or end_ns > self._newest_ns:
+            self._newest_ns, self._advanced_ns = end_ns, now_ns
+        elif end_ns == self._newest_ns:
+            self.duplicates += 1
+            self._duplicate_ns = now_ns
+        else:
+            self.reordered += 1
+
+    def tick(self, now_ns: int, clock_ns: int | None) -> None:
+        """Compare the stamps with this node's clock."""
+        carried = self.carried_ns(now_ns)
+        self.clock_stands = clock_ns == 0
+        known = carried is not None and clock_ns
+        self.ahead_ns = carried - clock_ns if known else None
+
+    @property
+    def arrival_ns(self) -> int | None:
+        """When the latest message came, ``None`` before the first."""
+        return self._arrivals[-1][1] if self._arrivals else None
+
+    def reached_ns(self, stamp_ns: int) -> int | None:
+        """When the stream became complete up to a stamp; ``None`` if it did not, or if that was long ago."""
+        if not self._arrivals or self._arrivals[-1][0] < stamp_ns:
+            return None
+        return next(arrival for end, arrival in self._arrivals if end >= stamp_ns)
+
+    def carried_ns(self, now_ns: int) -> int | None:
+        """Carry the newest stamp on to now, sensors' clock; ``None`` before any message."""
+        return self._arrivals[-1][0] + now_ns - self._arrivals[-1][1] if self._arrivals else None
+
+    @property
+    def speed(self) -> float | None:
+        """Stamped time per time of this machine, over the last seconds; ``None`` while not known."""
+        if not self._arrivals:
+            return None
+        end, now = self._arrivals[-1]
+        recent = [pair for pair in self._arrivals if now - pair[1] <= SPEED_NS]
+        waited = now - recent[0][1]
+        return (end - recent[0][0]) / waited if waited >= SPEED_NS // 2 else None
+
+    def drift_against(self, other: StampWatch) -> Drift | None:
+        """Return the drift of this stream's clock against another's; ``None`` while it is not known."""
+        return compare(self._stamps.line(), other._stamps.line())
+
+    def count_drift(self) -> Drift | None:
+        """Return how much faster the content's own count runs than the stamps; ``None`` while not known."""
+        return compare(self._counted.line(), self._stamps.line())
+
+    def finding(self, topic: str, now_ns: int, allowed_ns: int, recent_ns: int) -> Finding | None:
+        """Return what hurts perception: stamps that stand still, or leap both ways.
+
+        Args:
+            topic: Name of the stream.
+            now_ns: Steady clock.
+            allowed_ns: How long the stamps may stand still.
+            recent_ns: How long a leap is worth saying.
+        """
+        still_ns = now_ns - self._advanced_ns
+        if self._arrivals and still_ns > allowed_ns and now_ns - self._arrivals[-1][1] <= allowed_ns:
+            return conditions.STAMPS_STAND.say(topic=topic, seconds=still_ns / SECOND)
+        recent = {direction for at, direction in self._leaps if now_ns - at <= LEAPS_NS}
+        if len(recent) == 2 and now_ns - self._leaps[-1][0] <= recent_ns:
+            return conditions.STAMPS_LEAP.say(topic=topic, count=self.leaps)
+        return None
+
+    def warnings(self, topic: str, now_ns: int, recent_ns: int) -> list[Finding]:
+        """Return what is odd and does not hurt."""
+        found = []
+        if self.clock_stands:
+            found.append(conditions.CLOCK_STANDS.say())
+        elif self.ahead_ns is not None and self.ahead_ns > AHEAD_NS:
+            found.append(conditions.STAMPS_AHEAD.say(topic=topic, seconds=self.ahead_ns / SECOND))
+        elif self.ahead_ns is not None and self.ahead_ns < -BEHIND_NS:
+            found.append(conditions.STAMPS_BEHIND.say(topic=topic, seconds=-self.ahead_ns / SECOND))
+        speed = self.speed
+        if speed is not None and speed > 0 and not 1 / REAL_TIME <= speed <= REAL_TIME:
+            found.append(conditions.NOT_REAL_TIME.say(topic=topic, speed=speed))
+        if self._duplicate_ns is not None and now_ns - self._duplicate_ns <= recent_ns:
+            found.append(conditions.DUPLICATES.say(topic=topic, count=self.duplicates))
+        return found
