@@ -80,7 +80,8 @@ def _unpack(what: str, data: bytes, fmt: str, size: int | None) -> NDArray[np.ui
             image.draft(None, (2 * size, 2 * size))
         pixels = _pixels(image)
     if mosaic:
-        return to_rgb(pixels, *pixels.shape, mosaic, pixels.shape[1], size=size)
+        height, width = pixels.shape
+        return to_rgb(pixels, height, width, mosaic, step=width, size=size)
     if size is not None:
         pixels = resize(pixels, size)
     return pixels if pixels.ndim == 3 else np.broadcast_to(pixels[..., None], (*pixels.shape, 3))
