@@ -311,6 +311,32 @@ SLOW_INPUT = Condition(
     " say.",
     "Nothing, if it is meant to be so. Otherwise raise the rate of the driver.",
 )
+FILLING = Condition(
+    "perception.filling",
+    Status.STALE,
+    Level.OK,
+    "input has just begun, the first window is filling",
+    "Input flows (again) since less than the second that a first window needs.",
+    "Nothing.",
+)
+MODEL_STUCK = Condition(
+    "perception.model_stuck",
+    Status.DEGRADED,
+    Level.WARN,
+    "model is too slow, or stuck: a window has taken {seconds:.1f} s",
+    "The engine was given a window and does not come back: a machine that is overloaded, a GPU that hangs.",
+    "It is ended by `watchdog_s`, and started again by launch with `use_respawn:=true` or by systemd with"
+    " `Restart=on-failure`. On a healthy machine: raise `hop_s`, lower `window_s` or `threads`.",
+)
+MODEL_FAILS = Condition(
+    "perception.model_fails",
+    Status.DEGRADED,
+    Level.ERROR,
+    "input arrives but windows fail: {error}",
+    "The engine raises an error with every window; the log has the traceback, once.",
+    "Do what the error says; `emollama doctor`, `emollama bundle verify`; another `engine`. Labels come again"
+    " with the first window that does not fail.",
+)
 SLOW_MODEL = Condition(
     "perception.slow_model",
     Status.DEGRADED,

@@ -251,7 +251,13 @@ class Inputs:
         return max((t for m in self.sensors if (t := m.stamps.reached_ns(end_ns)) is not None), default=None)
 
     def why_nothing(
-        self, now_ns: int, timeout_ns: int, publishers: Callable[[str], int]
+        self,
+        now_ns: int,
+        timeout_ns: int,
+        publishers: Callable[[str], int],
+        *,
+        busy_ms: float = 0.0,
+        fault: str = "",
     ) -> tuple[Status, str] | None:
         """Explain why there was no estimate for a while.
 
@@ -259,27 +265,34 @@ class Inputs:
             now_ns: Steady clock.
             timeout_ns: What counts as a while.
             publishers: Returns the number of publishers of a topic.
+            busy_ms: How long the model has been at the present window, 0 when it is idle.
+            fault: Why the windows since the last estimate failed; empty when none did.
 
         Returns:
             STALE and the silent topics when nothing arrives; DEGRADED and the reason when something
             does that cannot be used, or that the model does not get done. ``None`` when input has only
             just begun to flow (again), so that an estimate cannot be there yet.
         """
+        finding = self._no_input(now_ns, timeout_ns, publishers)
+        if finding is None and busy_ms * 1e6 > timeout_ns:
+            finding = conditions.MODEL_STUCK.say(seconds=busy_ms / 1000)
+        if finding is None and fault:
+            finding = conditions.MODEL_FAILS.say(error=fault)
+        if finding is None and not any(m.fresh(now_ns, timeout_ns) for m in self.sensors):
+            finding = conditions.SLOW_MODEL.say(seconds=timeout_ns / SECOND)
+        return (finding.condition.status, finding.text) if finding else None
+
+    def _no_input(self, now_ns: int, timeout_ns: int, publishers: Callable[[str], int]) -> Finding | None:
+        """Return what keeps windows from being complete, ``None`` when nothing does."""
         if not any(m.flowing(now_ns, timeout_ns) for m in self.sensors):
-            reasons = "; ".join(m.silence(publishers(m.topic)) for m in self.sensors)
-            return _verdict(conditions.NO_INPUT.say(reasons=reasons))
-        if not any(m.usable(now_ns, timeout_ns) for m in self.sensors):
-            reasons = "; ".join(self.complaints(now_ns, timeout_ns))
-            return _verdict(conditions.NO_USABLE_INPUT.say(reasons=reasons))
+            reasons = (m.silence(publishers(m.topic)) for m in self.sensors)
+            return conditions.NO_INPUT.say(reasons="; ".join(reasons))
         usable = [m for m in self.sensors if m.usable(now_ns, timeout_ns)]
+        if not usable:
+            return conditions.NO_USABLE_INPUT.say(reasons="; ".join(self.complaints(now_ns, timeout_ns)))
         if all(m.waits(now_ns, timeout_ns) for m in usable):
             slow = min(usable, key=lambda m: m.pace.interval_ns)
-            seconds = slow.pace.interval_ns / SECOND
-            return _verdict(conditions.SLOW_INPUT.say(topic=slow.topic, seconds=seconds))
-        if any(m.fresh(now_ns, timeout_ns) for m in self.sensors):
-            return None
-        return _verdict(conditions.SLOW_MODEL.say(seconds=timeout_ns / SECOND))
-
-
-def _verdict(finding: Finding) -> tuple[Status, str]:
-    return finding.condition.status, finding.text
+            return conditions.SLOW_INPUT.say(topic=slow.topic, seconds=slow.pace.interval_ns / SECOND)
+        findings = (m.finding(now_ns, timeout_ns) for m in usable)
+        standing = [f for f in findings if f and f.condition is conditions.STAMPS_STAND]
+        return standing[0] if len(standing) == len(usable) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emollama_ros import conditions
@@ -162,3 +162,215 @@ class TestInputs:
             meter.accept(i, i)
         meter.tick(SECOND)
         assert meter.rate_hz == 30.0
+
+
+def playing(camera, sound, seconds, shift=0, camera_stamp=lambda t: t, start=0):
+    """Feed both sensors in real time; sound is stamped ``shift`` later. Returns the time of the end."""
+    now = start
+    for now in range(start, start + round(seconds * SECOND), 32 * MS):
+        camera.accept(now, camera_stamp(now))
+        sound.accept(now, now + shift, 32 * MS)
+    return now
+
+
+@pytest.fixture
+def inputs():
+    return Inputs(InputMeter("/camera"), InputMeter("/audio"), InputMeter("/transcript"))
+
+
+class TestNoEstimate:
+    def test_a_window_that_takes_long_is_said_to(self, inputs):
+        now = playing(inputs.image, inputs.audio, 3)
+        status, words = inputs.why_nothing(now, TIMEOUT, lambda _: 1, busy_ms=2500)
+        assert status is Status.DEGRADED and words.endswith("stuck: a window has taken 2.5 s")
+
+    def test_windows_that_fail_say_why(self, inputs):
+        now = playing(inputs.image, inputs.audio, 3)
+        status, words = inputs.why_nothing(now, TIMEOUT, lambda _: 1, busy_ms=1, fault="no memory")
+        assert status is Status.DEGRADED and words == "input arrives but windows fail: no memory"
+
+    def test_no_input_goes_before_what_the_model_does(self, inputs):
+        now = playing(inputs.image, inputs.audio, 3) + 5 * SECOND
+        assert inputs.why_nothing(now, TIMEOUT, lambda _: 1, busy_ms=9e9, fault="x")[0] is Status.STALE
+
+
+class TestStamps:
+    def test_a_frozen_camera_that_repeats_its_picture_is_found(self, inputs):
+        now = playing(inputs.image, inputs.audio, 2)
+        frozen = playing(inputs.image, inputs.audio, 1, camera_stamp=lambda _: now, start=now + 32 * MS)
+        (found,) = inputs.findings(frozen, TIMEOUT)
+        assert found.condition is conditions.STAMPS_STAND and found.text.startswith(
+            "/camera: stamps have not"
+        )
+        back = frozen + 32 * MS
+        inputs.image.accept(back, back)
+        assert inputs.findings(back, TIMEOUT) == []
+
+    def test_a_camera_alone_that_repeats_itself_is_why_there_is_no_estimate(self, inputs):
+        for now in range(0, 2 * SECOND, 33 * MS):
+            inputs.image.accept(now, 7)
+        status, words = inputs.why_nothing(now, TIMEOUT, lambda _: 1)
+        assert status is Status.DEGRADED and "stamps have not advanced" in words
+
+    def test_leaping_back_and_forth_is_said_and_forgotten_at_once(self, inputs):
+        hour = 3600 * SECOND
+        now = playing(inputs.image, inputs.audio, 2)
+        for i in range(4):
+            now += 32 * MS
+            inputs.image.accept(now, now + hour * (i % 2 == 0))
+        found = inputs.image.finding(now, TIMEOUT)
+        assert found.text == "/camera: stamps leap back and forth (4 times so far)"
+        now = playing(inputs.image, inputs.audio, 1, start=now + 32 * MS)
+        assert inputs.findings(now, TIMEOUT) == []
+
+    def test_a_loop_that_leaps_back_alone_is_counted_and_not_said(self, inputs):
+        for loop in range(3):
+            for now in range(loop * 4 * SECOND, (loop + 1) * 4 * SECOND, 100 * MS):
+                inputs.image.accept(now, now - loop * 4 * SECOND)
+        assert inputs.image.finding(now, TIMEOUT) is None and inputs.image.stamps.leaps == 2
+
+    def test_latency_is_not_measured_against_stamps_from_before_a_leap(self, inputs):
+        playing(inputs.image, inputs.audio, 2)
+        inputs.image.accept(10 * SECOND, 5)
+        assert inputs.image.stamps.reached_ns(5) == 10 * SECOND
+
+    @pytest.mark.parametrize(("shift", "ahead"), [(5 * SECOND, "/audio"), (-5 * SECOND, "/camera")])
+    def test_sensors_on_different_clocks_are_named_in_order(self, inputs, shift, ahead):
+        now = playing(inputs.image, inputs.audio, 2, shift)
+        (found,) = inputs.findings(now, TIMEOUT)
+        assert found.condition is conditions.STAMPS_APART
+        assert found.text.startswith(f"stamps of {ahead} are 5.0 s ahead of those of ")
+
+    @pytest.mark.parametrize(
+        ("clock", "condition"),
+        [
+            (-SECOND // 2, None),
+            (-3 * SECOND, conditions.STAMPS_AHEAD),
+            (59 * SECOND, None),
+            (3600 * SECOND, conditions.STAMPS_BEHIND),
+        ],
+    )
+    def test_stamps_are_compared_with_the_clock_of_the_node(self, inputs, clock, condition):
+        now = playing(inputs.image, inputs.audio, 2, start=100 * SECOND)
+        inputs.image.tick(now, now + clock)
+        found = inputs.warnings(now, TIMEOUT)
+        assert [f.condition for f in found] == [condition] * (condition is not None)
+        assert inputs.findings(now, TIMEOUT) == []
+
+    def test_simulated_time_without_a_simulation_is_named_once(self, inputs):
+        now = playing(inputs.image, inputs.audio, 2, start=100 * SECOND)
+        for meter in inputs.sensors:
+            meter.tick(now, 0)
+        assert [f.condition for f in inputs.warnings(now, TIMEOUT)] == [conditions.CLOCK_STANDS]
+
+    @pytest.mark.parametrize("speed", [0.5, 2, 4])
+    def test_a_recording_played_fast_or_slow_is_said_to_be(self, inputs, speed):
+        for now in range(0, 3 * SECOND, 33 * MS):
+            inputs.image.accept(now, round(now * speed))
+        (found,) = inputs.warnings(now, TIMEOUT)
+        assert found.text == f"/camera: stamps advance {speed:.1f} times as fast as the time of this machine"
+        assert inputs.findings(now, TIMEOUT) == []
+
+    @given(st.lists(st.integers(0, 60), min_size=90, max_size=200))
+    def test_jitter_is_no_speed(self, late_ms):
+        camera = InputMeter("/camera")
+        for i, late in enumerate(late_ms):
+            camera.accept(max(i * 33 + late, (i - 1) * 33 + late_ms[i - 1]) * MS, i * 33 * MS)
+        now = camera.pace.seen_ns
+        assert camera.warnings(now, TIMEOUT) == [] and camera.finding(now, TIMEOUT) is None
+
+    def test_double_messages_are_counted(self, inputs):
+        for now in range(0, SECOND, 33 * MS):
+            inputs.image.accept(now, now)
+            inputs.image.accept(now + MS, now)
+        (found,) = inputs.image.stamps.warnings("/camera", now, TIMEOUT)
+        assert found.condition is conditions.DUPLICATES and inputs.image.stamps.duplicates == 31
+
+    def test_older_messages_are_counted(self, inputs):
+        for stamp in (1, 3, 2, 4):
+            inputs.image.accept(stamp * 10 * MS, stamp * 10 * MS)
+        assert inputs.image.stamps.reordered == 1
+
+
+class TestRefusal:
+    def test_an_event_is_said_for_as_long_as_it_is_recent(self, inputs):
+        now = playing(inputs.image, inputs.audio, 2)
+        inputs.image.refuse(now, "wrong step")
+        playing(inputs.image, inputs.audio, 0.4, start=now + 32 * MS)
+        later = now + 400 * MS
+        assert inputs.complaints(later, TIMEOUT) == ["/camera: refused, wrong step"]
+        assert inputs.complaints(later, TIMEOUT, recent_ns=300 * MS) == []
+
+    def test_a_slow_camera_whose_messages_are_all_refused_does_not_seem_well_in_between(self, inputs):
+        for now in range(0, 20 * SECOND, 2 * SECOND):
+            inputs.image.refuse(now, "wrong step")
+        assert inputs.complaints(now + SECOND, TIMEOUT) == ["/camera: refused, wrong step"]
+
+
+class TestRate:
+    def ticked(self, meter, hz, seconds, start=0):
+        for i in range(seconds):
+            for k in range(hz):
+                meter.accept(at := start + i * SECOND + k * SECOND // hz, at)
+            meter.tick(start + (i + 1) * SECOND)
+        return start + seconds * SECOND
+
+    @pytest.mark.parametrize("hz", [6, 60])
+    def test_a_rate_far_from_the_usual_one_is_said(self, hz):
+        meter = InputMeter("/camera")
+        meter.tick(0)
+        now = self.ticked(meter, 30, 20)
+        assert meter.warnings(now, TIMEOUT) == []
+        now = self.ticked(meter, hz, 2, now)
+        words = f"/camera: {hz}.0 messages per second, usually 30.0"
+        assert words in [f.text for f in meter.warnings(now, TIMEOUT)]
+
+    def test_one_message_more_or_less_is_nothing(self):
+        meter = InputMeter("/camera")
+        meter.tick(0)
+        now = self.ticked(meter, 2, 20)
+        now = self.ticked(meter, 4, 1, now)
+        assert meter.warnings(now, TIMEOUT) == []
+
+
+class TestDrift:
+    def test_drift_of_the_microphone_is_found_and_a_large_one_is_said(self, inputs):
+        for now in range(0, 90 * SECOND, 32 * MS):
+            inputs.image.accept(now, now)
+            inputs.audio.accept(now, now + now // 1000, 32 * MS)  # 1000 ppm
+        drift = inputs.drift()
+        assert drift.ppm == pytest.approx(1000, abs=drift.error_ppm + 1)
+        (found,) = inputs.warnings(now, TIMEOUT)
+        assert (
+            found.condition is conditions.DRIFT and "clock drift of microphone against camera" in found.text
+        )
+
+    def test_samples_are_counted_against_their_stamps(self, inputs):
+        for now in range(0, 90 * SECOND, 32 * MS):
+            inputs.audio.accept(now, now, 32 * MS - 1600)  # the sound card is 50 ppm slow
+        drift = inputs.audio.stamps.count_drift()
+        assert drift.ppm == pytest.approx(-50, abs=drift.error_ppm + 1) and inputs.drift() is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["accept", "refuse", "lose", "tick"]),
+            st.integers(0, 5 * SECOND),
+            st.integers(0, 2**62),
+        ),
+        max_size=80,
+    )
+)
+def test_no_sequence_of_events_breaks_a_meter(events):
+    meter, now = InputMeter("/camera"), 0
+    inputs = Inputs(meter, InputMeter("/audio"), InputMeter("/transcript"))
+    for what, step, value in events:
+        now += step
+        arguments = {"accept": (value,), "refuse": ("odd",), "lose": (value % 9,), "tick": (value,)}[what]
+        getattr(meter, what)(now, *arguments)
+        for finding in (*inputs.findings(now, TIMEOUT), *inputs.warnings(now, TIMEOUT)):
+            assert finding.condition in conditions.recognise(finding.text)
+        inputs.why_nothing(now, TIMEOUT, lambda _: 1)
+        inputs.completed_ns(value)
