@@ -346,3 +346,105 @@ SLOW_MODEL = Condition(
     "Raise `hop_s`; lower `window_s`; `reasoning: false`; look at stage times and `busy` on /diagnostics. A"
     " model that is stuck is ended by `watchdog_s`, and started again where launch has `use_respawn:=true`.",
 )
+
+# --- one window --------------------------------------------------------------------------------------
+
+FEW_SAMPLES = Condition(
+    "window.few_samples",
+    Status.DEGRADED,
+    Level.WARN,
+    "only {share:.0%} of the audio arrived",
+    "Less than half of the window's sound is there, so it is not used.",
+    "As for lost messages; `audio samples lost` on /diagnostics counts them. Right after sound has begun it"
+    " goes away by itself.",
+)
+SHORT_AUDIO = Condition(
+    "window.short_audio",
+    Status.DEGRADED,
+    Level.WARN,
+    "only {heard:.1f} s of audio in a window of {window:.1f} s",
+    "Too little sound to judge a voice by.",
+    "Raise `window_s`.",
+)
+SILENT_MICROPHONE = Condition(
+    "window.silent_microphone",
+    Status.DEGRADED,
+    Level.WARN,
+    "microphone is silent (below {dbfs:.0f} dBFS)",
+    "Samples arrive and all are nearly 0: muted, the wrong device, or gain at zero. A quiet room is louder.",
+    "`alsamixer`, the switch on the device; `emollama doctor` lists devices. The label comes from the picture"
+    " alone meanwhile.",
+)
+BLANK_PICTURE = Condition(
+    "window.blank_picture",
+    Status.DEGRADED,
+    Level.WARN,
+    "picture is blank (lens covered, or dark)",
+    "All pixels are nearly equal.",
+    "Uncover the lens, switch on the light; look at it with `ros2 run rqt_image_view rqt_image_view`.",
+)
+MISSING = Condition(
+    "window.missing",
+    Status.DEGRADED,
+    Level.WARN,
+    "no {modality} received in this window",
+    "`expect` names an input, and the window has nothing of it.",
+    "Start the sensor; or set `expect` to `auto`, or to what the robot has.",
+)
+
+# --- the language model ------------------------------------------------------------------------------
+
+REASONING_FAILS = Condition(
+    "reasoning.fails",
+    Status.DEGRADED,
+    Level.WARN,
+    "reasoning failed: {error}",
+    "The language model, or the server of `reasoning_url`, failed. Labels go on and are not touched by it.",
+    "Do what the error says. Too little memory: a smaller language model, or `reasoning: false`. It goes"
+    " away with the first reasoning that succeeds.",
+)
+
+# --- the node ----------------------------------------------------------------------------------------
+
+PERCEIVING = Condition(
+    "node.perceiving",
+    Status.OK,
+    Level.OK,
+    "perceiving",
+    "All is well.",
+    "Nothing.",
+)
+WAITING = Condition(
+    "node.waiting",
+    Status.STALE,
+    Level.STALE,
+    "waiting for input",
+    "The node has just been activated, and nothing has arrived yet.",
+    "Nothing; within `timeout_s` it says what is missing.",
+)
+PAUSED = Condition(
+    "node.paused",
+    Status.STALE,
+    Level.OK,
+    "paused by emotion/enable",
+    "Somebody switched perception off: nothing is subscribed to, nothing is remembered.",
+    "`ros2 service call /emotion/enable std_srvs/srv/SetBool '{data: true}'`; it goes on in milliseconds.",
+)
+NOT_ACTIVE = Condition(
+    "node.not_active",
+    Status.STALE,
+    Level.STALE,
+    "not active",
+    "The node runs and is not in the lifecycle state `active`; it publishes diagnostics and no states.",
+    "`ros2 lifecycle set /perception_node configure`, then `activate`; or `autostart: true`. If configuring"
+    " failed, the log says why.",
+)
+SKIPPING = Condition(
+    "pipeline.skipping",
+    Status.OK,
+    Level.WARN,
+    "{skipped} of the last {total} windows were left out: one takes longer than a hop",
+    "The model is slower than `hop_s` asks. What is published is still about now; there is less of it.",
+    "Raise `hop_s`; `threads`; `reasoning: false` or a larger `reasoning_interval_s`; keep other programs off"
+    " the cores (`taskset`, `nice`). Stage times say where the time goes.",
+)
