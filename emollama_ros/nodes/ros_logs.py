@@ -1,0 +1,54 @@
+"""What the ROS-free part logs, on /rosout: pipeline and engines use ``logging``, a robot reads ROS logs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from emollama_ros.logs import Throttle, ThrottleFilter
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+#: The logger of everything in the package.
+PACKAGE = "emollama_ros"
+
+
+class RosHandler(logging.Handler):
+    """Hands records on to a ROS logger. May be called in any thread, as ROS loggers may."""
+
+    def __init__(self, logger: Any) -> None:
+        """Hand on to the logger of a node, ``node.get_logger()``."""
+        super().__init__(logging.INFO)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on one record, with its traceback if it has one."""
+        text = self.format(record)
+        # One line a severity: rclpy refuses a line of code that logs with another severity than before.
+        if record.levelno >= logging.CRITICAL:
+            self._logger.fatal(text)
+        elif record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
+
+
+def forward(node: Node, throttle: Throttle | None = None) -> Callable[[], None]:
+    """Send what the package logs to the log of a node, each matter once per period.
+
+    Args:
+        node: Whose log.
+        throttle: What decides how often; one of its own if left out.
+
+    Returns:
+        Ends it; call it before the node is destroyed.
+    """
+    handler = RosHandler(node.get_logger())
+    handler.addFilter(ThrottleFilter(throttle))
+    logger = logging.getLogger(PACKAGE)
+    logger.addHandler(handler)
+    return lambda: logger.removeHandler(handler)
