@@ -48,7 +48,7 @@ def _one_pass(
     seen: set[int] = set()
     full_ns = round(config.window_s * 1e9)
     for cut_ms, window in cut_windows(sample, config):
-        stage_ms = dict(perception.perceive(window, 0).stage_ms)
+        stage_ms = dict(perception.perceive_one(window, 0).stage_ms)
         frames = set() if window.frames is None else {int(stamp) for stamp in window.frames.stamps_ns}
         new, seen = len(frames - seen), frames
         if window.end_ns - window.start_ns < full_ns:

@@ -314,7 +314,7 @@ class _Walk:
     def _perceive(self, end_ns: int) -> None:
         window = replace(self._intake.window(end_ns), transcript=" ".join(self.transcript.split()))
         with self.watch.stage("perceive"):
-            estimate = self.perceiver.perceive(window, len(self.windows))
+            (estimate,) = self.perceiver.perceive([window], [len(self.windows)], [0])
         self.windows.append(note_missing(estimate, window, self.config.expected))
         self._last_ns = end_ns
 

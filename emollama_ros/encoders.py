@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -41,30 +41,76 @@ class WindowFeatures:
     moves: bool = False
 
 
+#: What a graph gives for one frame, by the names of its outputs.
+Row = dict[str, Floats]
+#: Most frames in one run of a graph: both cores are busy from eight on, and more only take memory.
+FRAMES_A_RUN = 16
+
+
 class FrameCache:
-    """Features of frames already seen: a frame is encoded once, however many windows it is in."""
+    """Features of frames already seen: a frame is encoded once, however many windows it is in.
+
+    Frames of several sources are encoded together. Pictures that are the same, pixel by pixel, are encoded
+    once: sources may share a camera, and a driver may repeat a picture.
+    """
 
     def __init__(self, engine: Engine, size: int) -> None:
         """Keep what ``engine`` gives for frames, which it takes at ``size`` pixels a side."""
         self._engine, self._size = engine, size
-        self._known: dict[int, dict[str, Floats]] = {}
+        self._known: dict[int, dict[int, Row]] = {}
+        self._latest: dict[bytes, Row] = {}
 
-    def encode(self, frames: FrameBatch) -> dict[str, Floats]:
-        """Return each output of the graph, one row a frame, in order."""
-        stamps = [int(s) for s in frames.stamps_ns]
-        new = [i for i, stamp in enumerate(stamps) if stamp not in self._known]
-        if new:
-            pixels = np.stack([to_model_frame(frames.images[i], self._size) for i in new])
-            out = self._engine.run({"frames": pixels})
-            for row, i in enumerate(new):
-                self._known[stamps[i]] = {name: values[row] for name, values in out.items()}
-        self._known = {stamp: self._known[stamp] for stamp in stamps}
-        rows = list(self._known.values())
+    def encode(self, batches: Sequence[FrameBatch], sources: Sequence[int]) -> list[dict[str, Floats]]:
+        """Encode the frames of several windows that were not seen before.
+
+        Args:
+            batches: Frames of each window, at least one.
+            sources: Whose they are, each once.
+
+        Returns:
+            Of each window each output of the graph, one row a frame, in order.
+        """
+        new = [
+            (source, int(stamp), image)
+            for source, batch in zip(sources, batches, strict=True)
+            for stamp, image in zip(batch.stamps_ns, batch.images, strict=True)
+            if int(stamp) not in self._known.setdefault(source, {})
+        ]
+        rows = self._encode([image for *_, image in new])
+        for (source, stamp, _), row in zip(new, rows, strict=True):
+            self._known[source][stamp] = row
+        return [self._of_window(source, batch) for source, batch in zip(sources, batches, strict=True)]
+
+    def clear(self, source: int | None = None) -> None:
+        """Forget the frames of one source, as after a clock jump, or of all."""
+        if source is None:
+            self._known.clear()
+        else:
+            self._known.pop(source, None)
+
+    def _of_window(self, source: int, batch: FrameBatch) -> dict[str, Floats]:
+        """Stack the rows of a window's frames, and forget those that it no longer has."""
+        known = self._known[source]
+        self._known[source] = {int(stamp): known[int(stamp)] for stamp in batch.stamps_ns}
+        rows = list(self._known[source].values())
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def clear(self) -> None:
-        """Forget everything, as after a clock jump."""
-        self._known.clear()
+    def _encode(self, images: Sequence[NDArray[np.uint8]]) -> list[Row]:
+        """Return a row a picture; those that differ in no pixel share one."""
+        keys = [image.tobytes() for image in images]
+        unknown = {key: image for key, image in zip(keys, images, strict=True) if key not in self._latest}
+        rows = dict(zip(unknown, self._run(list(unknown.values())), strict=True))
+        if images:
+            self._latest = {key: rows[key] if key in rows else self._latest[key] for key in keys}
+        return [self._latest[key] for key in keys]
+
+    def _run(self, images: Sequence[NDArray[np.uint8]]) -> list[Row]:
+        rows: list[Row] = []
+        for first in range(0, len(images), FRAMES_A_RUN):
+            some = images[first : first + FRAMES_A_RUN]
+            out = self._engine.run({"frames": np.stack([to_model_frame(i, self._size) for i in some])})
+            rows += [{name: values[k] for name, values in out.items()} for k in range(len(some))]
+        return rows
 
 
 class StageTimer:
@@ -103,50 +149,81 @@ class Encoders:
         """Where the graphs run."""
         return self.vision.device
 
-    def reset(self) -> None:
-        """Forget frames already encoded."""
-        self._frames.clear()
+    def reset(self, source: int | None = None) -> None:
+        """Forget the frames already encoded, of one source or of all."""
+        self._frames.clear(source)
         if self._large:
-            self._large.clear()
+            self._large.clear(source)
 
-    def encode(self, window: Window, usable: Modality, timer: StageTimer | None = None) -> WindowFeatures:
-        """Encode what is usable of a window.
+    def encode(
+        self,
+        windows: Sequence[Window],
+        usable: Sequence[Modality],
+        sources: Sequence[int],
+        timer: StageTimer,
+    ) -> list[WindowFeatures]:
+        """Encode what is usable of windows, at most one of each source.
 
         Args:
-            window: Its frames and sound.
-            usable: Modalities to encode; the others come back as ``None``.
-            timer: Collects the stages ``audio`` and ``vision``.
+            windows: Their frames and sound.
+            usable: Modalities to encode of each; the others come back as ``None``.
+            sources: Whose they are.
+            timer: Collects the stages ``audio`` and ``vision``, of all windows together.
         """
-        timer = timer or StageTimer()
-        found = WindowFeatures()
-        if Modality.AUDIO in usable and window.audio is not None:
+        found = [WindowFeatures() for _ in windows]
+        heard = {
+            i: window.audio.samples
+            for i, window in enumerate(windows)
+            if Modality.AUDIO in usable[i] and window.audio is not None
+        }
+        seen = {
+            i: window.frames
+            for i, window in enumerate(windows)
+            if Modality.VIDEO in usable[i] and window.frames is not None
+        }
+        if heard:
             with timer.stage("audio"):
-                found = replace(found, audio=self.encode_audio(window.audio.samples))
-        if Modality.VIDEO in usable and window.frames is not None:
+                for i, tokens in zip(heard, self.encode_audio(list(heard.values())), strict=True):
+                    found[i] = replace(found[i], audio=tokens)
+        if seen:
             with timer.stage("vision"):
-                found = self._look(window.frames, found)
+                looks = self._look(list(seen.values()), [sources[i] for i in seen])
+                for i, look in zip(seen, looks, strict=True):
+                    found[i] = replace(look, audio=found[i].audio)
         return found
 
-    def _look(self, frames: FrameBatch, found: WindowFeatures) -> WindowFeatures:
-        seen = self._frames.encode(frames)
-        middle = len(frames.stamps_ns) // 2
-        still = {name: rows[middle] for name, rows in seen.items()}
+    def _look(self, batches: Sequence[FrameBatch], sources: Sequence[int]) -> list[WindowFeatures]:
+        seen = self._frames.encode(batches, sources)
+        stills: Sequence[Mapping[str, Floats]]
         if self._large:
-            one = FrameBatch(frames.stamps_ns[middle : middle + 1], frames.images[middle : middle + 1])
-            still = {name: rows[0] for name, rows in self._large.encode(one).items()}
+            large = self._large.encode([_middle(batch) for batch in batches], sources)
+            stills = [{name: rows[0] for name, rows in one.items()} for one in large]
+        else:
+            stills = [{name: rows[len(rows) // 2] for name, rows in one.items()} for one in seen]
+        return [self._features(rows, still) for rows, still in zip(seen, stills, strict=True)]
+
+    def _features(self, seen: Mapping[str, Floats], still: Mapping[str, Floats]) -> WindowFeatures:
         cells = spread(seen.get("cells", seen["features"][:, None]), self._settings.video_frames)
-        return replace(
-            found,
+        return WindowFeatures(
             image=still.get("image", still["features"][None]),
             glance=still["features"],
             video=cells.reshape(-1, cells.shape[-1]),
-            moves=len(frames.stamps_ns) > 1,
+            moves=len(seen["features"]) > 1,
         )
 
-    def encode_audio(self, samples: Floats) -> Floats:
-        """Encode samples (n,) at 16 kHz into the pooled tokens (L, T, D) of every block."""
+    def encode_audio(self, sounds: Sequence[Floats]) -> list[Floats]:
+        """Encode sounds, each (n,) at 16 kHz, into the pooled tokens (L, T, D) of every block."""
+        mels = [log_mel(self._padded(samples))[None] for samples in sounds]
+        return [
+            adaptive_pool(self._audio.run({"mel": mel})["layers"][0], self._settings.audio_tokens)
+            for mel in mels
+        ]
+
+    def _padded(self, samples: Floats) -> Floats:
         padded = round(self._settings.audio_pad_s * self._settings.audio_rate)
-        if padded:
-            samples = np.pad(samples[:padded], (0, max(0, padded - len(samples))))
-        layers = self._audio.run({"mel": log_mel(samples)[None]})["layers"][0]
-        return adaptive_pool(layers, self._settings.audio_tokens)
+        return np.pad(samples[:padded], (0, max(0, padded - len(samples)))) if padded else samples
+
+
+def _middle(frames: FrameBatch) -> FrameBatch:
+    middle = len(frames.stamps_ns) // 2
+    return FrameBatch(frames.stamps_ns[middle : middle + 1], frames.images[middle : middle + 1])

@@ -66,7 +66,7 @@ class EmotionEstimate:
     Attributes:
         start_ns: First instant of the window, acquisition clock.
         end_ns: Last instant of the window; the stamp of the published state.
-        sequence: Counts the windows of this pipeline from 0, without gaps.
+        sequence: Counts the windows of this source from 0, without gaps.
         label: The most probable label, or ``unknown`` when nothing could be perceived.
         labels: The label set, in the order of ``scores``.
         scores: Probability of each label, summing to 1 (all 0 when nothing was perceived).
@@ -81,6 +81,7 @@ class EmotionEstimate:
         stage_ms: Processing time of each stage in milliseconds.
         soft_tokens: For the language model, (n, width) float32, those that are there, in the prompt's order;
             never published.
+        source: Index of the source in the pipeline.
     """
 
     start_ns: int
@@ -99,6 +100,7 @@ class EmotionEstimate:
     status_text: str = ""
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     soft_tokens: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    source: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Reasoning:
         final: Whether this is the last value of this reasoning.
         tokens: Tokens generated so far.
         elapsed_ms: Time since the reasoning was requested, in milliseconds.
+        source: Index of the source in the pipeline.
     """
 
     sequence: int
@@ -126,3 +129,4 @@ class Reasoning:
     final: bool
     tokens: int = 0
     elapsed_ms: float = 0.0
+    source: int = 0

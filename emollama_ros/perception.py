@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from emollama_ros.bundle import Bundle
 from emollama_ros.cues import CueHistory, measure
 from emollama_ros.encoders import Encoders, StageTimer, WindowFeatures
 from emollama_ros.engines import EngineOptions
-from emollama_ros.estimate import EmotionEstimate, Modality, Status
+from emollama_ros.estimate import Cue, EmotionEstimate, Modality, Status
 from emollama_ros.graphs import GraphLoader, load_graph
 from emollama_ros.labels import UNKNOWN
 from emollama_ros.manifest import Manifest
@@ -45,7 +45,7 @@ class Perception:
         self._encoders = Encoders(bundle, options, load)
         self._fusion = load(bundle, "fusion", options)
         self._text = load(bundle, "text", options) if "text" in bundle.manifest.graphs else None
-        self._history = CueHistory()
+        self._histories: dict[int, CueHistory] = {}
 
     @property
     def device(self) -> str:
@@ -57,10 +57,13 @@ class Perception:
         """The label set, in the order of the scores."""
         return self.bundle.manifest.labels
 
-    def reset(self) -> None:
-        """Forget what was seen before, as after a clock jump or for a new clip."""
-        self._encoders.reset()
-        self._history = CueHistory()
+    def reset(self, source: int | None = None) -> None:
+        """Forget what was seen before, of one source or of all, as after a clock jump or for a new clip."""
+        self._encoders.reset(source)
+        if source is None:
+            self._histories.clear()
+        else:
+            self._histories.pop(source, None)
 
     def warm_up(self) -> None:
         """Run every graph once, so that the first window is as fast as the others."""
@@ -71,37 +74,65 @@ class Perception:
         window = Window(
             0, 4_000_000_000, FrameBatch(np.array([1, 2]), frames), AudioSpan(0, samples, 1.0), "hello"
         )
-        self.perceive(window, 0)
+        self.perceive_one(window)
         self.reset()
 
-    def perceive(self, window: Window, sequence: int) -> EmotionEstimate:
-        """Estimate the emotion shown in a window.
+    def perceive_one(self, window: Window, sequence: int = 0) -> EmotionEstimate:
+        """Estimate the emotion shown in a window of the only source; see ``perceive``."""
+        return self.perceive([window], [sequence], [0])[0]
+
+    def perceive(
+        self, windows: Sequence[Window], sequences: Sequence[int], sources: Sequence[int]
+    ) -> list[EmotionEstimate]:
+        """Estimate the emotion shown in windows of several sources, with as few runs as possible.
 
         Args:
-            window: What was received between its two stamps; a missing modality is ``None`` or empty.
-            sequence: Number of this window.
+            windows: What was received between two stamps, at most one of each source; a missing modality is
+                ``None`` or empty.
+            sequences: Number of each window.
+            sources: Whose each is. Frames already encoded and cues are remembered a source.
 
         Returns:
-            The estimate; its label is ``unknown`` when no modality could be used.
+            One estimate a window; its label is ``unknown`` when no modality could be used. ``stage_ms`` is of
+            all windows together.
         """
         timer = StageTimer()
-        usable, faults = usable_modalities(window)
-        if self._text is None:
-            usable &= ~Modality.TEXT
-        features = self._encoders.encode(window, usable, timer)
+        found = [usable_modalities(window) for window in windows]
+        usable = [used if self._text else used & ~Modality.TEXT for used, _ in found]
+        features = self._encoders.encode(windows, usable, sources, timer)
         with timer.stage("fusion"):
-            views = self._views(features, window.transcript if Modality.TEXT in usable else "", usable)
+            fused = self._fuse(features, [used & ~Modality.TEXT for used in usable])
+            views = [
+                self._views(one, window.transcript if Modality.TEXT in used else "")
+                for one, window, used in zip(fused, windows, usable, strict=True)
+            ]
         with timer.stage("cues"):
-            cues = measure(window, self._history)
+            cues = [
+                measure(window, self._histories.setdefault(source, CueHistory()))
+                for window, source in zip(windows, sources, strict=True)
+            ]
         timer.ms["total"] = sum(timer.ms.values())
+        return [
+            replace(
+                self._estimate(windows[i], usable[i], found[i][1], views[i], cues[i]),
+                sequence=sequences[i],
+                source=sources[i],
+                stage_ms=timer.ms,
+            )
+            for i in range(len(windows))
+        ]
+
+    def _estimate(
+        self, window: Window, usable: Modality, faults: Sequence[str], views: _Views, cues: Sequence[Cue]
+    ) -> EmotionEstimate:
         if not usable:
-            return self._nothing(window, sequence, faults, timer.ms)
+            return self._nothing(window, faults)
         scores, affect = views.joint
         best = int(np.argmax(scores))
         return EmotionEstimate(
             start_ns=window.start_ns,
             end_ns=window.end_ns,
-            sequence=sequence,
+            sequence=0,
             label=self.labels[best],
             labels=self.labels,
             scores=_as_floats(scores),
@@ -113,29 +144,42 @@ class Perception:
             cues=tuple(cue for cue in cues if cue.modality in usable),
             status=Status.DEGRADED if faults else Status.OK,
             status_text="; ".join(faults),
-            stage_ms=timer.ms,
             soft_tokens=views.soft,
         )
 
-    def _views(self, features: WindowFeatures, transcript: str, usable: Modality) -> _Views:
+    def _fuse(self, features: Sequence[WindowFeatures], seen: Sequence[Modality]) -> list[_Fused]:
+        """Fuse every window as seen and heard, and each of its senses alone, in one run."""
+        masks = [_masks(sensed) for sensed in seen]
+        rows = [
+            fusion_inputs(one, some, self.bundle.manifest)
+            for one, some in zip(features, masks, strict=True)
+            if some
+        ]
+        if not rows:
+            return [_Fused() for _ in masks]
+        out = self._fusion.run({name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+        ends = np.cumsum([len(some) for some in masks])
+        return [
+            _Fused(some, {name: values[end - len(some) : end] for name, values in out.items()})
+            for some, end in zip(masks, ends.tolist(), strict=True)
+        ]
+
+    def _views(self, fused: _Fused, transcript: str) -> _Views:
         calibration = self.bundle.manifest.calibration
-        seen = usable & ~Modality.TEXT
         single: dict[Modality, tuple[float, ...]] = {}
         joint, affect, soft = np.full(len(self.labels), 1 / len(self.labels)), np.zeros(2), None
-        if seen:
-            masks = [seen] + [m for m in (Modality.VIDEO, Modality.AUDIO) if m in seen and m != seen]
-            out = self._fusion.run(fusion_inputs(features, masks, self.bundle.manifest))
-            by_mask = dict(zip(masks, out["logits"], strict=True))
-            joint, affect = self._joint(seen, by_mask), out["affect"][0]
-            if "soft_tokens" in out:
-                soft = out["soft_tokens"][0][out["soft_mask"][0].astype(bool)]
+        if fused.masks:
+            by_mask = dict(zip(fused.masks, fused.out["logits"], strict=True))
+            joint, affect = self._joint(fused.masks[0], by_mask), fused.out["affect"][0]
+            if "soft_tokens" in fused.out:
+                soft = fused.out["soft_tokens"][0][fused.out["soft_mask"][0].astype(bool)]
             for mask, logits in by_mask.items():
                 if len(mask.names()) == 1:
                     single[mask] = _as_floats(_softmax(logits / calibration.temperature[mask.names()[0]]))
         if transcript:
             words = self._read(transcript, calibration.temperature["text"])
             single[Modality.TEXT] = _as_floats(words)
-            joint = _pool(joint, words, calibration.text_weight) if seen else words
+            joint = _pool(joint, words, calibration.text_weight) if fused.masks else words
         return _Views((joint, np.clip(affect, -1, 1)), single, soft)
 
     def _joint(self, seen: Modality, logits: Mapping[Modality, Floats]) -> Floats:
@@ -157,13 +201,11 @@ class Perception:
         ids = hash_ngrams(transcript, self.bundle.manifest.preprocessing.text_buckets)
         return _softmax(self._text.run({"ngrams": ids})["logits"] / temperature)
 
-    def _nothing(
-        self, window: Window, sequence: int, faults: tuple[str, ...], stage_ms: Mapping[str, float]
-    ) -> EmotionEstimate:
+    def _nothing(self, window: Window, faults: Sequence[str]) -> EmotionEstimate:
         return EmotionEstimate(
             start_ns=window.start_ns,
             end_ns=window.end_ns,
-            sequence=sequence,
+            sequence=0,
             label=UNKNOWN,
             labels=self.labels,
             scores=(0.0,) * len(self.labels),
@@ -173,8 +215,21 @@ class Perception:
             modalities=Modality.NONE,
             status=Status.DEGRADED,
             status_text="; ".join(faults),
-            stage_ms=stage_ms,
         )
+
+
+@dataclass(frozen=True)
+class _Fused:
+    """What the fusion gave of one window: a row a mask, the first of all that is there."""
+
+    masks: Sequence[Modality] = ()
+    out: Mapping[str, Floats] = field(default_factory=dict)
+
+
+def _masks(seen: Modality) -> list[Modality]:
+    """Everything that is there together, then each of both senses alone."""
+    alone = [sense for sense in (Modality.VIDEO, Modality.AUDIO) if sense in seen and sense != seen]
+    return [seen, *alone] if seen else []
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,7 @@ def _estimates(perception: Perception, clips: Sequence[Clip]) -> list[EmotionEst
     found = []
     for number, clip in enumerate(clips):
         perception.reset()
-        found.append(perception.perceive(clip.window, number))
+        found.append(perception.perceive_one(clip.window, number))
     return found
 
 

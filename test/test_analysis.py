@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -46,11 +46,14 @@ class FakePerceiver:
         self.windows: list[Window] = []
         self.resets = 0
 
-    def perceive(self, window: Window, sequence: int) -> EmotionEstimate:
+    def perceive(
+        self, windows: Sequence[Window], sequences: Sequence[int], sources: Sequence[int]
+    ) -> list[EmotionEstimate]:
+        (window,), (sequence,) = windows, sequences
         self.windows.append(window)
         used, faults = usable_modalities(window)
         scores = (0.1, 0.7, 0.2) if Modality.AUDIO in used else (0.1, 0.2, 0.7)
-        return estimate(
+        found = estimate(
             window.start_ns / S,
             window.end_ns / S,
             scores if used else (0.0, 0.0, 0.0),
@@ -60,8 +63,9 @@ class FakePerceiver:
             status_text="; ".join(faults),
             stage_ms={"total": 2.0},
         )
+        return [found]
 
-    def reset(self) -> None:
+    def reset(self, source: int | None = None) -> None:
         self.resets += 1
 
 
@@ -295,7 +299,7 @@ def test_a_hole_of_many_seconds_begins_a_new_scene(tmp_path: Path) -> None:
 
 def test_an_engine_that_fails_is_not_hidden(tmp_path: Path) -> None:
     class Failing(FakePerceiver):
-        def perceive(self, window: Window, sequence: int) -> EmotionEstimate:
+        def perceive(self, *_: object) -> list[EmotionEstimate]:
             raise EngineError("inference failed: no memory")
 
     clip = write(tmp_path / "a.wav", sound=tone(1.5))

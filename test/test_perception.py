@@ -93,7 +93,7 @@ def test_a_present_modality_counts(bundle: Bundle, changed: str) -> None:
     ],
 )
 def test_any_mixture_gives_a_distribution(perception: Perception, window: Window, used: Modality) -> None:
-    found = perception.perceive(window, 3)
+    found = perception.perceive_one(window, 3)
     assert (found.modalities, found.sequence, found.status) == (used, 3, Status.OK)
     assert sum(found.scores) == pytest.approx(1.0, abs=1e-5) and min(found.scores) >= 0
     assert found.label == found.labels[int(np.argmax(found.scores))]
@@ -105,18 +105,18 @@ def test_any_mixture_gives_a_distribution(perception: Perception, window: Window
 
 def test_the_same_window_gives_the_same_estimate(perception: Perception) -> None:
     window = Window(0, 2 * S, frames(), sound(), "hello")
-    first = perception.perceive(window, 0)
+    first = perception.perceive_one(window, 0)
     perception.reset()
-    assert perception.perceive(window, 0).scores == first.scores
+    assert perception.perceive_one(window, 0).scores == first.scores
 
 
 def test_frames_already_encoded_give_the_same_as_new_ones(perception: Perception) -> None:
     batch = frames()
     window = Window(0, 2 * S, batch)
-    perception.perceive(Window(0, S, FrameBatch(batch.stamps_ns[:4], batch.images[:4])), 0)
-    kept = perception.perceive(window, 1).scores
+    perception.perceive_one(Window(0, S, FrameBatch(batch.stamps_ns[:4], batch.images[:4])), 0)
+    kept = perception.perceive_one(window, 1).scores
     perception.reset()
-    np.testing.assert_allclose(kept, perception.perceive(window, 1).scores, atol=1e-5)
+    np.testing.assert_allclose(kept, perception.perceive_one(window, 1).scores, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -134,24 +134,24 @@ def test_frames_already_encoded_give_the_same_as_new_ones(perception: Perception
 def test_nothing_usable_is_unknown_and_says_why(perception: Perception, window: Window, why: str) -> None:
     used, faults = usable_modalities(window)
     assert used is Modality.NONE and why in "; ".join(faults)
-    found = perception.perceive(window, 0)
+    found = perception.perceive_one(window, 0)
     assert (found.label, found.modalities, found.status) == (UNKNOWN, Modality.NONE, Status.DEGRADED)
     assert set(found.scores) == {0.0} and found.confidence == 0.0 and why in found.status_text
 
 
 def test_one_bad_input_leaves_the_other_in_use(perception: Perception) -> None:
-    found = perception.perceive(Window(0, 2 * S, frames(), sound(2.0, 0.0)), 0)
+    found = perception.perceive_one(Window(0, 2 * S, frames(), sound(2.0, 0.0)), 0)
     assert (found.modalities, found.status) == (Modality.VIDEO, Status.DEGRADED)
-    only = perception.perceive(Window(0, 2 * S, frames()), 1)
+    only = perception.perceive_one(Window(0, 2 * S, frames()), 1)
     assert set(found.views) == set(only.views) == {Modality.VIDEO}
 
 
 def test_warming_up_leaves_no_trace(bundle: Bundle, perception: Perception) -> None:
     window = Window(0, 2 * S, frames(), sound())
-    cold = perception.perceive(window, 0)
+    cold = perception.perceive_one(window, 0)
     warm = Perception(bundle, CPU)
     warm.warm_up()
-    assert warm.perceive(window, 0).scores == cold.scores
+    assert warm.perceive_one(window, 0).scores == cold.scores
     assert warm.labels == bundle.manifest.labels and warm.device.startswith("cpu")
 
 

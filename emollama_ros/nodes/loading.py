@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.nodes.parameters import PerceptionParameters
+from emollama_ros.pipeline import EmotionPipeline, Feed, Health, PipelineConfig
 
 OnEstimate = Callable[[EmotionEstimate], None]
 OnReasoning = Callable[[Reasoning], None]
@@ -18,6 +19,10 @@ OnReasoning = Callable[[Reasoning], None]
 
 class Pipeline(Protocol):
     """What the node uses of ``pipeline.EmotionPipeline``. Feeding it never waits for inference."""
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """Where the input of each source goes in."""
 
     def start(self) -> None:
         """Start the worker threads."""
@@ -41,23 +46,11 @@ class Pipeline(Protocol):
     def push_transcript(self, stamp_ns: int, text: str) -> None:
         """Take what was said."""
 
-    def health(self) -> Any:
-        """Return counters and times as a (nested) dataclass or mapping."""
+    def reconfigure(self, config: PipelineConfig) -> None:
+        """Take other times and expectations at once; ``ConfigError`` where that needs a fresh pipeline."""
 
-
-@dataclass(frozen=True)
-class Model:
-    """A loaded, warmed-up model.
-
-    Attributes:
-        make_pipeline: Makes a fresh pipeline over the model; results come in the pipeline's threads.
-        facts: What it is, for diagnostics and logs.
-        notices: What a user should know, such as that it cannot reason.
-    """
-
-    make_pipeline: Callable[[OnEstimate, OnReasoning], Pipeline]
-    facts: Mapping[str, str]
-    notices: tuple[str, ...] = ()
+    def health(self) -> Health:
+        """Return counters, times and queues."""
 
 
 #: With ``auto`` the node itself says which input stopped; see ``inputs.InputMeter.complaint``.
@@ -67,6 +60,61 @@ _EXPECTED = {
     "audio": Modality.AUDIO,
     "video+audio": Modality.VIDEO | Modality.AUDIO,
 }
+
+
+def pipeline_config(
+    parameters: PerceptionParameters, frame_size: int = 224, frame_hz: float = 4.0
+) -> PipelineConfig:
+    """What the parameters ask of a pipeline over a model that takes such frames.
+
+    Args:
+        parameters: As they are now.
+        frame_size: Side of the square frames, pixels.
+        frame_hz: Frames taken a second.
+    """
+    return PipelineConfig(
+        window_s=parameters.window_s,
+        hop_s=parameters.hop_s,
+        patience_s=parameters.patience_s,
+        frame_size=frame_size,
+        frame_hz=frame_hz,
+        expected=_EXPECTED[parameters.expect],
+        reasoning_interval_s=parameters.reasoning_interval_s,
+        reasoning=parameters.reasoning,
+    )
+
+
+class PipelineMaker(Protocol):
+    """Makes a fresh pipeline over a loaded model; results come in the pipeline's threads."""
+
+    def __call__(
+        self,
+        on_estimate: OnEstimate,
+        on_reasoning: OnReasoning,
+        parameters: PerceptionParameters | None = None,
+    ) -> Pipeline:
+        """Make one for the parameters as they are now; without any, as they were when the model was loaded.
+
+        Times, smoothing and the number of sources are taken from them.
+        """
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded, warmed-up model.
+
+    Attributes:
+        make_pipeline: Makes a fresh pipeline over the model.
+        facts: What it is, for diagnostics and logs.
+        notices: What a user should know, such as that it cannot reason.
+        config: What parameters ask of a pipeline over this model, for ``Pipeline.reconfigure``.
+    """
+
+    make_pipeline: PipelineMaker
+    facts: Mapping[str, str]
+    notices: tuple[str, ...] = ()
+    config: Callable[[PerceptionParameters], PipelineConfig] = pipeline_config
+
 
 ModelLoader = Callable[[PerceptionParameters], Model]
 
@@ -82,7 +130,6 @@ def load_model(parameters: PerceptionParameters) -> Model:
     from emollama_ros.engines import EngineOptions
     from emollama_ros.engines.loading import choose
     from emollama_ros.perception import Perception
-    from emollama_ros.pipeline import EmotionPipeline, PipelineConfig
     from emollama_ros.reasoning import load_reasoner
 
     bundle = Bundle.load(parameters.bundle or None)
@@ -95,14 +142,6 @@ def load_model(parameters: PerceptionParameters) -> Model:
         if parameters.reasoning
         else (None, ())
     )
-    config = PipelineConfig(
-        window_s=parameters.window_s,
-        hop_s=parameters.hop_s,
-        patience_s=parameters.patience_s,
-        frame_size=bundle.manifest.preprocessing.frame_size,
-        frame_hz=bundle.manifest.preprocessing.frame_hz,
-        expected=_EXPECTED[parameters.expect],
-    )
     facts = {
         "bundle": f"{bundle.manifest.name} {bundle.manifest.version} ({bundle.path})",
         "bundle sha256": bundle.sha256,
@@ -110,10 +149,16 @@ def load_model(parameters: PerceptionParameters) -> Model:
         "engine chosen because": choose(options).why,
         "reasoning": "on" if reasoner else "off",
     }
-    return Model(
-        lambda on_estimate, on_reasoning: EmotionPipeline(
-            perception, reasoner, config, on_estimate, on_reasoning
-        ),
-        facts,
-        notices,
-    )
+    frames = bundle.manifest.preprocessing
+
+    def config(now: PerceptionParameters) -> PipelineConfig:
+        return pipeline_config(now, frames.frame_size, frames.frame_hz)
+
+    def make_pipeline(
+        on_estimate: OnEstimate, on_reasoning: OnReasoning, now: PerceptionParameters | None = None
+    ) -> Pipeline:
+        now = now or parameters
+        sources = max(1, len(now.sources))
+        return EmotionPipeline(perception, reasoner, config(now), on_estimate, on_reasoning, sources)
+
+    return Model(make_pipeline, facts, notices, config)

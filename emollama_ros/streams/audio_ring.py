@@ -128,6 +128,12 @@ class AudioRing:
             return None if self._anchor_ns is None else self._time_of(self._head)
 
     @property
+    def kept_ns(self) -> int:
+        """How long the sound is that can be read."""
+        with self._lock:
+            return to_duration_ns(self._kept, self._rate)
+
+    @property
     def totals(self) -> AudioTotals:
         """Sums of all reports since the ring was made; ``clear`` keeps them."""
         with self._lock:

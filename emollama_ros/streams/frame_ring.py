@@ -100,6 +100,15 @@ class FrameRing:
             return self._latest_ns
 
     @property
+    def kept_ns(self) -> int:
+        """Time from the oldest frame that can be read to the newest."""
+        with self._lock:
+            if self._latest_ns is None:
+                return 0
+            oldest = max(0, self._pushed - self._capacity) % self._capacity
+            return self._latest_ns - int(self._stamps[oldest])
+
+    @property
     def totals(self) -> FrameTotals:
         """Counts since the ring was made; ``clear`` keeps them."""
         with self._lock:

@@ -9,7 +9,7 @@ from emollama_ros.errors import ConfigError
 from emollama_ros.streams.audio_ring import AudioRing, AudioSpan
 from emollama_ros.streams.frame_ring import FrameBatch, FrameRing
 from emollama_ros.streams.limits import require_positive
-from emollama_ros.streams.stamps import JUMP_NS, to_ns
+from emollama_ros.streams.stamps import JUMP_NS, NS_PER_S, to_ns
 from emollama_ros.streams.transcript_ring import TranscriptRing
 
 
@@ -95,23 +95,15 @@ class WindowClock:
         Raises:
             ConfigError: A value is not positive, or ``min_window_s`` exceeds ``window_s``.
         """
-        require_positive(
-            "WindowClock", window_s=window_s, hop_s=hop_s, min_window_s=min_window_s, pause_s=pause_s
-        )
-        if not 0 <= patience_s < pause_s:
-            raise ConfigError(
-                f"WindowClock: patience_s is {patience_s}; it must be 0 to below pause_s {pause_s}"
-            )
+        require_positive("WindowClock", window_s=window_s, min_window_s=min_window_s, pause_s=pause_s)
         if min_window_s > window_s:
             raise ConfigError(
                 f"WindowClock: min_window_s {min_window_s} exceeds window_s {window_s}; lower it"
             )
         self._window_ns = to_ns(window_s)
-        self._hop_ns = max(1, to_ns(hop_s))
-        self._patience_ns = to_ns(patience_s)
+        self._least_ns = to_ns(min_window_s)
         self._pause_ns = to_ns(pause_s)
-        # The first grid point with enough data before it.
-        self._first_end_ns = -(-to_ns(min_window_s) // self._hop_ns) * self._hop_ns
+        self._set_times(hop_s, patience_s)
         self._restarts = 0
         self._first_ns: int | None = None
         self._next_ns = 0
@@ -129,6 +121,25 @@ class WindowClock:
         """Origin of the grid: the first stamp since the last (re)start, ``None`` before it."""
         with self._lock:
             return self._first_ns
+
+    @property
+    def is_due(self) -> bool:
+        """Whether ``due`` would return anything."""
+        with self._lock:
+            mark = self._watermark()
+            return mark is not None and mark >= self._next_ns
+
+    def retime(self, hop_s: float, patience_s: float) -> None:
+        """Take another hop and patience; the next window ends one new hop after the last that was due.
+
+        Raises:
+            ConfigError: As when the clock is made.
+        """
+        with self._lock:
+            last_ns = self._next_ns - self._hop_ns
+            self._set_times(hop_s, patience_s)
+            if self._first_ns is not None:
+                self._next_ns = max(self._first_ns + self._first_end_ns, last_ns + self._hop_ns)
 
     def advance(self, stream: str, stamp_ns: int, begin_ns: int | None = None) -> bool:
         """Note that a stream's data are complete up to a stamp.
@@ -180,6 +191,18 @@ class WindowClock:
         """Forget all stamps; the next one is the first. The restart count stays."""
         with self._lock:
             self._forget()
+
+    def _set_times(self, hop_s: float, patience_s: float) -> None:
+        require_positive("WindowClock", hop_s=hop_s)
+        pause_s = self._pause_ns / NS_PER_S
+        if not 0 <= patience_s < pause_s:
+            raise ConfigError(
+                f"WindowClock: patience_s is {patience_s}; it must be 0 to below pause_s {pause_s:g}"
+            )
+        self._hop_ns = max(1, to_ns(hop_s))
+        self._patience_ns = to_ns(patience_s)
+        # The first grid point with enough data before it.
+        self._first_end_ns = -(-self._least_ns // self._hop_ns) * self._hop_ns
 
     def _forget(self) -> None:
         self._first_ns = None

@@ -85,13 +85,13 @@ def window(frames: int = 8, seconds: float = 2.0, words: str = "", seed: int = 0
 def test_soft_tokens_of_what_is_there_come_with_the_estimate(
     bundle: Bundle, given: Window, there: int
 ) -> None:
-    found = Perception(bundle, CPU).perceive(given, 0)
+    found = Perception(bundle, CPU).perceive_one(given, 0)
     assert found.soft_tokens is not None and found.soft_tokens.shape == (there, 64)
     assert np.isfinite(found.soft_tokens).all() and sum(found.scores) == pytest.approx(1, abs=1e-5)
 
 
 def test_words_are_read_by_the_graph_that_was_taken_over(bundle: Bundle) -> None:
-    found = Perception(bundle, CPU).perceive(window(0, 0, "what a wonderful day"), 0)
+    found = Perception(bundle, CPU).perceive_one(window(0, 0, "what a wonderful day"), 0)
     assert found.modalities == Modality.TEXT and found.soft_tokens is None
 
 

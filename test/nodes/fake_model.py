@@ -8,8 +8,8 @@ from __future__ import annotations
 from emollama_ros.errors import BundleError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning, Status
 from emollama_ros.labels import DEFAULT_LABELS, UNKNOWN
-from emollama_ros.nodes.loading import _EXPECTED, Model
-from emollama_ros.pipeline import EmotionPipeline, PipelineConfig
+from emollama_ros.nodes.loading import Model, pipeline_config
+from emollama_ros.pipeline import EmotionPipeline
 
 
 def label_of(window):
@@ -23,10 +23,13 @@ class FakePerceiver:
         self.windows = []
         self.resets = 0
 
-    def reset(self):
+    def reset(self, source=None):
         self.resets += 1
 
-    def perceive(self, window, sequence):
+    def perceive(self, windows, sequences, sources):
+        return [self.perceive_one(*each) for each in zip(windows, sequences, sources, strict=True)]
+
+    def perceive_one(self, window, sequence, source):
         self.windows.append(window)
         used = Modality.NONE
         used |= Modality.VIDEO if window.frames is not None else Modality.NONE
@@ -47,6 +50,7 @@ class FakePerceiver:
             modalities=used,
             status=Status.OK,
             stage_ms={"total": 1.0},
+            source=source,
         )
 
 
@@ -79,18 +83,14 @@ def load_fake(parameters):
     if parameters.bundle == "defect":
         raise RuntimeError("something nobody thought of")
     perceiver, explainer = FakePerceiver(), FakeExplainer()
-    config = PipelineConfig(
-        window_s=parameters.window_s,
-        hop_s=parameters.hop_s,
-        patience_s=parameters.patience_s,
-        expected=_EXPECTED[parameters.expect],
-    )
-    return Model(
-        lambda on_estimate, on_reasoning: EmotionPipeline(
-            perceiver, explainer if parameters.reasoning else None, config, on_estimate, on_reasoning
-        ),
-        {"bundle": "fake 1.0", "engine": "none", "reasoning": "on" if parameters.reasoning else "off"},
-    )
+    facts = {"bundle": "fake 1.0", "engine": "none", "reasoning": "on" if parameters.reasoning else "off"}
+
+    def make_pipeline(on_estimate, on_reasoning, now=None):
+        now = now or parameters
+        sources = max(1, len(now.sources))
+        return EmotionPipeline(perceiver, explainer, pipeline_config(now), on_estimate, on_reasoning, sources)
+
+    return Model(make_pipeline, facts)
 
 
 if __name__ == "__main__":

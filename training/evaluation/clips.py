@@ -42,4 +42,4 @@ def evaluate_bundle(clips: Sequence[Clip], path: Path | None) -> BundleScores:
 def _probabilities(perception: Perception, clip: Clip) -> tuple[float, ...]:
     perception.reset()
     decoded = decode_clip(clip.media, clip.root, to_model_frame)
-    return perception.perceive(window_of(decoded, clip.text), 0).scores
+    return perception.perceive_one(window_of(decoded, clip.text), 0).scores

@@ -77,7 +77,7 @@ class BundleModel:
         """Perceive the clip as one window."""
         self.perception.reset()
         clip = decode_clip(record.media, root, to_model_frame)
-        estimate = self.perception.perceive(window_of(clip, words_of(record)), 0)
+        estimate = self.perception.perceive_one(window_of(clip, words_of(record)), 0)
         if estimate.label == UNKNOWN:
             raise CannotTellError(f"nothing could be perceived: {estimate.status_text or 'no usable input'}")
         return _prediction(record, estimate, self.name)

@@ -1,160 +1,31 @@
-"""The two-rate pipeline with models made of events: order, skipping, faults, restarts, missing inputs.
-
-Nothing here sleeps. A test steps the fast worker by holding its perceiver at a gate, or waits for what a
-worker says through a queue.
-"""
+"""One source: order, skipping, faults, restarts, missing inputs, and words that keep nobody waiting."""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from fake_workers import (
+    CONFIG,
+    LABELS,
+    PATIENCE_S,
+    FakeExplainer,
+    FakePerceiver,
+    Run,
+    S,
+    estimate_of,
+    picture,
+)
 
 from emollama_ros.errors import ConfigError, EngineError
-from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning, Status
+from emollama_ros.estimate import EmotionEstimate, Modality, Status
 from emollama_ros.pipeline import EmotionPipeline, Intake, PipelineConfig
 from emollama_ros.streams import Window
-
-S = 1_000_000_000
-PATIENCE_S = 10.0
-CONFIG = PipelineConfig(frame_size=8, expected=Modality.AUDIO)
-LABELS = ("neutral", "happy")
-
-
-def estimate_of(window: Window, sequence: int, label: str = "happy") -> EmotionEstimate:
-    used = (Modality.AUDIO if window.audio else Modality.NONE) | (
-        Modality.VIDEO if window.frames else Modality.NONE
-    )
-    return EmotionEstimate(
-        start_ns=window.start_ns,
-        end_ns=window.end_ns,
-        sequence=sequence,
-        label=label,
-        labels=LABELS,
-        scores=(0.2, 0.8),
-        valence=0.0,
-        arousal=0.0,
-        confidence=0.8,
-        modalities=used,
-        stage_ms={"total": 1.0},
-    )
-
-
-@dataclass
-class FakePerceiver:
-    """Remembers its windows; ``entered`` and ``gate`` let a test hold it inside one."""
-
-    label: Callable[[int], str] = lambda sequence: "happy"
-    held: bool = False
-    windows: list[Window] = field(default_factory=list)
-    resets: int = 0
-    faults: list[Exception] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.entered: queue.Queue[int] = queue.Queue()
-        self.gate = threading.Semaphore(0)
-
-    def perceive(self, window: Window, sequence: int) -> EmotionEstimate:
-        self.windows.append(window)
-        self.entered.put(window.end_ns)
-        if self.held:
-            assert self.gate.acquire(timeout=PATIENCE_S)
-        if self.faults:
-            raise self.faults.pop(0)
-        return estimate_of(window, sequence, self.label(sequence))
-
-    def reset(self) -> None:
-        self.resets += 1
-
-
-class FakeExplainer:
-    """Explains at once, or when ``held`` waits until it is asked to stop or let go."""
-
-    def __init__(self, held: bool = False) -> None:
-        self.begun: queue.Queue[tuple[EmotionEstimate, str]] = queue.Queue()
-        self.cancelled = threading.Event()
-        self.go = threading.Event()
-        self.faults: list[Exception] = []
-        self._held = held
-
-    def explain(
-        self,
-        estimate: EmotionEstimate,
-        transcript: str,
-        *,
-        on_text: Callable[[Reasoning], None],
-        should_stop: Callable[[], bool],
-    ) -> Reasoning:
-        self.begun.put((estimate, transcript))
-        while self._held and not self.go.wait(0.001):
-            if should_stop():
-                self.cancelled.set()
-                break
-        if self.faults:
-            raise self.faults.pop(0)
-        text = Reasoning(
-            0, estimate.sequence, estimate.start_ns, estimate.end_ns, estimate.label, "because", True
-        )
-        on_text(text)
-        return text
-
-
-class Run:
-    """A started pipeline and what came out of it."""
-
-    def __init__(self, perceiver: FakePerceiver, explainer: FakeExplainer | None, config: PipelineConfig):
-        self.perceiver = perceiver
-        self.estimates: queue.Queue[EmotionEstimate] = queue.Queue()
-        self.reasonings: queue.Queue[Reasoning] = queue.Queue()
-        self.pipeline = EmotionPipeline(perceiver, explainer, config, self.estimates.put, self.reasonings.put)
-        self.pipeline.start()
-        self.heard_ns = 0
-
-    def hear(self, until_s: float) -> None:
-        """Push sound up to a time, in chunks of a tenth of a second."""
-        while self.heard_ns < until_s * S:
-            self.pipeline.push_audio(self.heard_ns, np.full(1600, 0.1, np.float32))
-            self.heard_ns += S // 10
-
-    def estimate(self) -> EmotionEstimate:
-        return self.estimates.get(timeout=PATIENCE_S)
-
-    def hear_each(self, ends_s: list[float]) -> list[EmotionEstimate]:
-        """Push sound until each end and wait for its estimate, so that none is skipped."""
-        found = []
-        for end_s in ends_s:
-            self.hear(end_s)
-            found.append(self.estimate())
-        return found
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Run]]:
-    runs: list[Run] = []
-
-    def begin(
-        perceiver: FakePerceiver | None = None,
-        explainer: FakeExplainer | None = None,
-        config: PipelineConfig = CONFIG,
-    ) -> Run:
-        runs.append(Run(perceiver or FakePerceiver(), explainer, config))
-        return runs[-1]
-
-    yield begin
-    for run in runs:
-        run.perceiver.held = False
-        run.perceiver.gate.release()
-        run.pipeline.stop()
-
-
-def picture(value: int) -> np.ndarray:
-    return np.full((6, 10, 3), value, np.uint8)
 
 
 def test_windows_come_in_order_on_the_grid_and_are_numbered(start: Callable[..., Run]) -> None:
@@ -227,8 +98,10 @@ def test_a_reasoning_comes_out_and_is_counted(start: Callable[..., Run]) -> None
 
 def test_nothing_perceived_is_not_explained(start: Callable[..., Run]) -> None:
     class Blind(FakePerceiver):
-        def perceive(self, window: Window, sequence: int) -> EmotionEstimate:
-            return estimate_of(Window(window.start_ns, window.end_ns), sequence)
+        def perceive(
+            self, windows: Sequence[Window], sequences: Sequence[int], sources: Sequence[int]
+        ) -> list[EmotionEstimate]:
+            return [estimate_of(Window(windows[0].start_ns, windows[0].end_ns), sequences[0])]
 
     explainer = FakeExplainer()
     run = start(Blind(), explainer)
@@ -331,7 +204,7 @@ def test_a_subscriber_that_fails_does_not_end_the_worker() -> None:
     assert (health.windows, health.faults) == (2, 1) and "publisher is gone" in health.last_error
 
 
-@pytest.mark.parametrize("error", [EngineError("no memory"), KeyError("token")])
+@pytest.mark.parametrize("error", [EngineError("no model"), KeyError("token"), MemoryError()])
 def test_a_failing_reasoning_is_counted_and_the_next_one_is_written(
     start: Callable[..., Run], error: Exception
 ) -> None:
@@ -345,16 +218,17 @@ def test_a_failing_reasoning_is_counted_and_the_next_one_is_written(
     assert run.reasonings.get(timeout=PATIENCE_S).estimate_sequence == 1
     run.pipeline.stop()
     health = run.pipeline.health()
-    assert (health.faults, health.reasonings) == (1, 1) and str(error) in health.last_error
+    assert (health.reasoning_faults, health.reasonings, health.faults) == (1, 1, 0)
+    assert (health.last_error, health.reasoning_error) == ("", "")  # the latest one was written
 
 
 def test_a_clock_that_falls_back_restarts_and_resets_perception(start: Callable[..., Run]) -> None:
     run = start()
     run.hear_each([1.0 + 0.5 * k for k in range(13)])  # to 7 s
-    assert run.perceiver.resets == 0
+    assert run.perceiver.resets == []
     run.heard_ns = 0
     found = run.hear_each([1.0])
-    assert run.perceiver.resets == 1 and run.pipeline.health().restarts == 1
+    assert run.perceiver.resets == [0] and run.pipeline.health().restarts == 1
     assert (found[0].start_ns, found[0].end_ns, found[0].sequence) == (0, S, 13)
     window = run.perceiver.windows[-1]
     assert window.audio is not None and window.audio.valid == 1.0
@@ -366,7 +240,7 @@ def test_a_pause_restarts_too(start: Callable[..., Run]) -> None:
     run.heard_ns = 60 * S
     (found,) = run.hear_each([61.0])
     assert (found.start_ns, found.end_ns) == (60 * S, 61 * S)
-    assert run.perceiver.resets == 1 and run.pipeline.health().restarts == 1
+    assert run.perceiver.resets == [0] and run.pipeline.health().restarts == 1
 
 
 @pytest.mark.parametrize(
@@ -422,11 +296,19 @@ def test_health_counts_samples_that_arrived_and_that_did_not(start: Callable[...
     run.estimate()
     health = run.pipeline.health()
     assert (health.audio_samples, health.audio_lost) == (16000 + 8000, 8000)
-    assert health.stage_ms == {"total": 1.0}
+    assert health.stage_ms == {"total": {"p50": 1.0, "p95": 1.0}}
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"window_s": 0.5}, {"window_s": 31}, {"hop_s": 0.0}, {"hop_s": 11}, {"window_s": float("nan")}]
+    "wrong",
+    [
+        {"window_s": 0.5},
+        {"window_s": 31},
+        {"hop_s": 0.0},
+        {"hop_s": 11},
+        {"window_s": float("nan")},
+        {"patience_s": 5.1},
+    ],
 )
 def test_times_outside_their_range_are_refused(wrong: dict[str, Any]) -> None:
     (name,) = wrong
