@@ -10,9 +10,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from emollama_ros.errors import InputError
 from emollama_ros.preprocess.encodings import Bytes, is_known, quoted, to_rgb
-from emollama_ros.preprocess.image import resize
+from emollama_ros.preprocess.image import resize, resize_image
 
-#: Largest picture accepted, pixels: 8K UHD, 0.25 GB to decode. A small file can unpack to gigabytes.
+#: Largest picture accepted, pixels: 8K UHD, 0.3 GB to decode. A small file can unpack to gigabytes.
 MAX_PIXELS = 7680 * 4320
 
 #: The files that are read, whatever the message calls them.
@@ -78,12 +78,10 @@ def _unpack(what: str, data: bytes, fmt: str, size: int | None) -> NDArray[np.ui
         mosaic = _mosaic(fmt) if image.mode == "L" else ""
         if size is not None and not mosaic:
             image.draft(None, (2 * size, 2 * size))
-        pixels = _pixels(image)
+        pixels = _pixels(image, None if mosaic else size)
     if mosaic:
         height, width = pixels.shape
         return to_rgb(pixels, height, width, mosaic, step=width, size=size)
-    if size is not None:
-        pixels = resize(pixels, size)
     return pixels if pixels.ndim == 3 else np.broadcast_to(pixels[..., None], (*pixels.shape, 3))
 
 
@@ -99,12 +97,15 @@ def _open(what: str, data: bytes) -> Image.Image:
     return image
 
 
-def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """Return grey ``[h, w]`` or RGB ``[h, w, 3]``."""
+def _pixels(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
+    """Return grey ``[h, w]`` or RGB ``[h, w, 3]``, resized if that is asked for."""
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):
-        return (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
-    return np.asarray(image if image.mode == "L" else image.convert("RGB"))
+        grey = (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
+        return grey if size is None else resize(grey, size)
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    return np.asarray(image if size is None else resize_image(image, size))
 
 
 def _mosaic(fmt: str) -> str:

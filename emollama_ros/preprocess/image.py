@@ -44,10 +44,13 @@ def resize(pixels: _U8, size: int) -> _U8:
     Returns:
         uint8 ``[size, size]`` or ``[size, size, channels]``; the argument itself when it has that size.
     """
-    if pixels.shape[:2] == (size, size):
-        return pixels
+    return pixels if pixels.shape[:2] == (size, size) else np.asarray(resize_image(_image(pixels), size))
+
+
+def resize_image(image: Image.Image, size: int) -> Image.Image:
+    """Do the same to a picture that Pillow holds already."""
     # reducing_gap halves large pictures by whole factors first: five times faster at 1080p.
-    return np.asarray(_image(pixels).resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def _image(pixels: _U8) -> Image.Image:
