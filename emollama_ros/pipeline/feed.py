@@ -62,6 +62,11 @@ class Feed:
         """Rings and clock."""
         return self._intake
 
+    @property
+    def frame_size(self) -> int:
+        """Side of the pictures that are kept, pixels; one of that size is taken as it is."""
+        return self._config.frame_size
+
     def wants_frame(self, stamp_ns: int) -> bool:
         """Whether a picture would be kept; ask before converting one, and call ``skip_frame`` if not."""
         return self._intake.wants_frame(stamp_ns)

@@ -21,7 +21,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from emollama_ros.errors import InputError
 from emollama_ros.nodes import image_input
 from emollama_ros.nodes.image_input import image_pixels
-from emollama_ros.pipeline import Intake, PipelineConfig
+from emollama_ros.pipeline import PipelineConfig
+from emollama_ros.pipeline.feed import Feed
 from emollama_ros.preprocess.encodings import ENCODINGS
 from emollama_ros.preprocess.image import to_model_frame
 
@@ -196,9 +197,10 @@ def test_any_image_is_a_picture_or_a_reason(message: Image, size: int | None) ->
     assert out.shape == ((message.height, message.width, 3) if size is None else (size, size, 3))
 
 
-def test_a_camera_may_change_size_and_encoding_on_the_way() -> None:
+@pytest.mark.parametrize("size", [None, 16])
+def test_a_camera_may_change_size_and_encoding_on_the_way(size: int | None) -> None:
     """Each picture is taken as it comes; one that is refused in between leaves no trace."""
-    intake = Intake(PipelineConfig(frame_size=16, frame_hz=4.0))
+    feed = Feed(0, PipelineConfig(frame_size=16, frame_hz=4.0), notify=lambda: None)
     stream = [
         raw("rgb8", plain(10, 48, 64), 64),
         raw("mono8", plain(60, 30, 40, 1), 40),
@@ -211,10 +213,10 @@ def test_a_camera_may_change_size_and_encoding_on_the_way() -> None:
     refused = []
     for number, message in enumerate(stream):
         try:
-            intake.push_frame(S + number * S // 4, image_pixels(message))
+            feed.push_frame(S + number * S // 4, image_pixels(message, size))
         except InputError as error:
             refused.append((number, str(error)))
     assert [number for number, _ in refused] == [4] and "step 15" in refused[0][1]
-    seen = intake.window(3 * S).frames.images.reshape(6, -1)
+    seen = feed.intake.window(3 * S).frames.images.reshape(6, -1)
     expected = np.array([[10], [60], [110], [160], [210], [250]])
     np.testing.assert_allclose(seen, np.broadcast_to(expected, seen.shape), atol=2)
