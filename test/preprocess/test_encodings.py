@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from pathlib import Path
 
 import av
 import numpy as np
@@ -330,3 +331,11 @@ def test_what_need_not_be_computed_is_not_copied(encoding: str, pixel_bytes: int
     data = array.array("B", bytes(4 * 8 * pixel_bytes))
     out = to_rgb(data, 4, 6, encoding, 8 * pixel_bytes)
     assert np.shares_memory(out, np.frombuffer(data, np.uint8))
+
+
+def test_the_document_lists_every_encoding() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "nodes.md").read_text()
+    section = text.partition("## What a camera may send")[2].partition("\n## ")[0]
+    rows = [row.split("`")[1::2] for row in section.splitlines() if row.startswith("| `")]
+    listed = {name.lower() for row in rows for name in row}
+    assert set(ENCODINGS) <= listed
