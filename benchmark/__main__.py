@@ -1,6 +1,6 @@
 """Measure the system on this machine: ``python -m benchmark`` (``make bench``).
 
-python -m benchmark [--quick] [--only stages,engines,language,graph,scorer,prepare]
+python -m benchmark [--quick] [--only stages,growth,engines,language,graph,ros,side_by_side,scorer,prepare]
 python -m benchmark training [--quick]  # training against a straightforward loop (``make bench-training``)
 python -m benchmark roofline [--write] # computed times and memory for docs/deployment.md
 python -m benchmark table [--write]    # the table of docs/benchmarks.md from the JSON files
@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmark import record, tables
 
-PARTS = ("stages", "engines", "language", "graph", "scorer", "prepare")
+PARTS = ("stages", "growth", "engines", "language", "graph", "ros", "side_by_side", "scorer", "prepare")
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,13 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        windows: Windows timed offline.
+        windows: Windows timed offline; a third of it where two sides take turns.
         runs: Runs of each graph.
         texts: Reasonings written offline.
         clip_s: Length of the clip played through the graph, s.
-        alone: Whether the graph is also measured without reasoning.
+        alone: Whether the graph is also measured without reasoning, and beside a model that writes on and on.
+        short_s: Length of the clip for what needs no percentiles: the ROS part, and nodes side by side, s.
+        rounds: How often the nodes side by side play it.
         scored: Predictions scored.
         prepared: Records prepared.
         threads: Engine threads, as the node's default.
@@ -41,13 +43,26 @@ class Plan:
     texts: int = 30
     clip_s: float = 60.0
     alone: bool = True
+    short_s: float = 24.0
+    rounds: int = 2
     scored: int = 36_000
     prepared: int = 10_000
     threads: int = 2
     quick: bool = False
 
 
-QUICK = Plan(windows=20, runs=5, texts=2, clip_s=9.0, alone=False, scored=3000, prepared=200, quick=True)
+QUICK = Plan(
+    windows=20,
+    runs=5,
+    texts=2,
+    clip_s=9.0,
+    alone=False,
+    short_s=9.0,
+    rounds=1,
+    scored=3000,
+    prepared=200,
+    quick=True,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +140,8 @@ def measure(plan: Plan, parts: Sequence[str], out: Path) -> int:
 
 def _parts(plan: Plan, bundle: Any, sample: Path, scratch: Path) -> dict[str, Callable[[], Any]]:
     # Imported here: the table needs neither engine nor ROS.
-    from benchmark import bench_prepare, bench_scorer, clip, engines, graph, offline
+    from benchmark import bench_prepare, bench_scorer, clip, engines, graph, offline, side_by_side
+    from benchmark.growth import growth
     from benchmark.language import language
 
     def measure_stages() -> dict[str, Any]:
@@ -137,17 +153,31 @@ def _parts(plan: Plan, bundle: Any, sample: Path, scratch: Path) -> dict[str, Ca
             return {"skipped": "the language model is not assembled (make assemble)"}
         return language(bundle, plan.texts)
 
+    def film(seconds: float) -> Path:
+        made = scratch / f"vga-{seconds:g}.mkv"
+        return made if made.exists() else clip.make_clip(sample, made, seconds)
+
     def measure_graph() -> dict[str, Any]:
-        film = clip.make_clip(sample, scratch / "vga.mkv", plan.clip_s)
-        cases = [bundle.has_language] + [False] * (plan.alone and bundle.has_language)
-        names = {True: "with_reasoning", False: "labels_only"}
-        return {names[case]: graph.measure(bundle, film, scratch, case) for case in cases}
+        cases = [graph.WITH_REASONING] if bundle.has_language else [graph.LABELS_ONLY]
+        cases += [graph.RESTLESS, graph.LABELS_ONLY] if plan.alone and bundle.has_language else []
+        return graph.compared(
+            {case.name: graph.measure(bundle, film(plan.clip_s), scratch, case) for case in cases}
+        )
+
+    def measure_ros() -> dict[str, Any]:
+        return {
+            "null_engine": graph.measure(bundle, film(plan.short_s), scratch, graph.NULL_ENGINE),
+            "bare_subscriber": graph.received(bundle, film(plan.short_s), scratch, graph.BARE_SUBSCRIBER),
+        }
 
     return {
         "stages": measure_stages,
+        "growth": lambda: growth(bundle, sample, plan.windows // 3, plan.threads),
         "engines": lambda: engines.engines(bundle, plan.runs),
         "language": measure_language,
         "graph": measure_graph,
+        "ros": measure_ros,
+        "side_by_side": lambda: side_by_side.measure(bundle, film(plan.short_s), scratch, plan.rounds),
         "scorer": lambda: bench_scorer.scorer(plan.scored, scratch),
         "prepare": lambda: bench_prepare.measure(plan.prepared),
     }

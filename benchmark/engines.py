@@ -26,6 +26,10 @@ from emollama_ros.engines import EngineOptions, load_engine
 BLOCK, WARM_UP = 10, 2
 #: Frames of 10 ms of the two lengths of sound that are compared.
 MELS = {"audio_4s": 400, "audio_padded_to_30s": 3000}
+#: What the fusion reads of one window: a row for sound and pictures, one for each of them alone.
+FUSION = {"audio": (3, 4, 16, 384), "image": (3, 1280), "video": (3, 16, 1280)}
+PRESENT = ((1, 1), (0, 1), (1, 0))
+Arrays = dict[str, np.ndarray]
 Ask = Callable[[str, int], list[float]]
 
 
@@ -45,7 +49,7 @@ def _compare(folder: Path, runs: int, threads: int) -> dict[str, Any]:
     with _worker(onnx_runs, folder, threads) as onnx, _worker(torch_runs, folder, threads) as torch:
         kinds = {"onnxruntime": onnx, "torch": torch}
         kinds = {kind: ask for kind, ask in kinds.items() if ask("vision", 0) is not None}
-        for name in ("vision", *MELS):
+        for name in ("vision", *MELS, "fusion"):
             found[name] = compared(kinds, name, runs // 5 if "30s" in name else runs)
     cost = found["audio_padded_to_30s"]["onnxruntime_ms"]["p50"] / found["audio_4s"]["onnxruntime_ms"]["p50"]
     return found | {"padding_to_30s_costs_times": significant(cost, 3)}
@@ -72,10 +76,8 @@ def compared(kinds: dict[str, Ask], name: str, runs: int) -> dict[str, Any]:
 def onnx_runs(folder: Path, threads: int) -> dict[str, Callable[[], Any]]:
     """The bundle's graphs, ready to run."""
     options = EngineOptions(kind="cpu", threads=threads)
-    vision, audio = (load_engine(folder / f"{name}.onnx", options) for name in ("vision", "audio"))
-    given = inputs()
-    runs: dict[str, Callable[[], Any]] = {"vision": partial(vision.run, {"frames": given["vision"]})}
-    return runs | {name: partial(audio.run, {"mel": given[name]}) for name in MELS}
+    graphs = {name: load_engine(folder / f"{name}.onnx", options) for name in ("vision", "audio", "fusion")}
+    return {name: partial(graphs[graph_of(name)].run, given) for name, given in inputs().items()}
 
 
 def torch_runs(folder: Path, threads: int) -> dict[str, Callable[[], Any]]:
@@ -84,22 +86,37 @@ def torch_runs(folder: Path, threads: int) -> dict[str, Callable[[], Any]]:
         import torch
 
         from training.networks.efficientnet import EfficientNetLite0, FrameEncoder
+        from training.networks.perception_net import PerceptionNet
         from training.networks.whisper import WhisperEncoder
     except ImportError:
         return {}
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
-    vision, audio = FrameEncoder(EfficientNetLite0()).eval(), WhisperEncoder().eval()
-    given = {name: torch.from_numpy(value) for name, value in inputs().items()}
-    return {"vision": partial(vision, given["vision"])} | {name: partial(audio, given[name]) for name in MELS}
+    networks = {
+        "vision": FrameEncoder(EfficientNetLite0()).eval(),
+        "audio": WhisperEncoder().eval(),
+        "fusion": PerceptionNet().eval(),
+    }
+    tensors = {
+        name: [torch.from_numpy(value) for value in given.values()] for name, given in inputs().items()
+    }
+    return {name: partial(networks[graph_of(name)], *given) for name, given in tensors.items()}
 
 
-def inputs() -> dict[str, np.ndarray]:
-    """The same random inputs for every engine."""
+def graph_of(name: str) -> str:
+    """Graph, and network, that a measurement runs."""
+    return "audio" if name in MELS else name
+
+
+def inputs() -> dict[str, Arrays]:
+    """The same random inputs for every engine, in the order in which the networks take them."""
     random = np.random.default_rng(0)
-    given = {"vision": random.integers(0, 256, (1, 224, 224, 3), np.uint8)}
-    return given | {n: random.uniform(-1, 1.5, (1, 80, size)).astype(np.float32) for n, size in MELS.items()}
+    given: dict[str, Arrays] = {"vision": {"frames": random.integers(0, 256, (1, 224, 224, 3), np.uint8)}}
+    for name, size in MELS.items():
+        given[name] = {"mel": random.uniform(-1, 1.5, (1, 80, size)).astype(np.float32)}
+    features = {name: random.normal(size=shape).astype(np.float32) for name, shape in FUSION.items()}
+    return given | {"fusion": features | {"present": np.array(PRESENT, np.float32)}}
 
 
 @contextmanager

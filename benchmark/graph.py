@@ -27,6 +27,8 @@ LOADING_S = 180.0
 #: How long to listen on after the clip's end: the last window, and a reasoning under way.
 AFTER_S = 6.0
 FULL_WINDOW_NS = 3_999_000_000
+#: Of a state: start and end of its window, sent, received, ns; latency ms.
+State = tuple[int, int, int, int, float]
 
 
 class GraphError(RuntimeError):
@@ -43,28 +45,76 @@ class Heard:
         statuses: How often each status was published.
     """
 
-    states: list[tuple[int, int, int, int, float]] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
     texts: list[tuple[int, int, int, int, float, bool]] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
 
 
-def measure(bundle: Bundle, clip: Path, scratch: Path, reasoning: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Case:
+    """What takes the place of the perception node, and how it is run.
+
+    Attributes:
+        name: Of the case, in files and results.
+        module: Run with ``python -m``; its first argument is the trace to write.
+        options: Further arguments.
+        reasoning: Whether the node itself reasons.
+        after_s: How long to listen on after the clip's end, s.
+    """
+
+    name: str
+    module: str = "benchmark.traced_node"
+    options: tuple[str, ...] = ()
+    reasoning: bool = False
+    after_s: float = 2.0
+
+
+LABELS_ONLY = Case("labels_only")
+#: As on a robot: a reasoning now and then, mostly over before the next window is due.
+WITH_REASONING = Case("with_reasoning", reasoning=True, after_s=AFTER_S)
+RESTLESS = Case("reasoning_without_rest", options=("--restless",))
+NULL_ENGINE = Case("null_engine", options=("--null",))
+BARE_SUBSCRIBER = Case("bare_subscriber", module="benchmark.bare_subscriber")
+
+
+def measure(bundle: Bundle, clip: Path, scratch: Path, case: Case) -> dict[str, Any]:
     """Play the clip once through the graph and measure it from outside and inside.
 
     Args:
         bundle: The model.
         clip: Made by ``clip.make_clip``.
         scratch: Folder for the trace.
-        reasoning: Whether the language model runs beside.
+        case: What is measured.
 
     Raises:
         GraphError: A process failed; its last words are in the message.
     """
-    trace = scratch / f"trace-{reasoning}.json"
-    heard, usage = _play(bundle, clip, trace, reasoning)
+    trace = scratch / f"trace-{case.name}.json"
+    heard, usage = play(bundle, clip, trace, case)
     traced = json.loads(trace.read_text())
-    sent = clips.count(clip)
-    return {"reasoning": reasoning} | summarise(heard, traced, sent) | {"processes": usage}
+    found = summarise(heard, traced, clips.count(clip))
+    found |= {"restless": traced["restless"]} if "restless" in traced else {}
+    return {"reasoning": case.reasoning} | found | {"processes": usage}
+
+
+def received(bundle: Bundle, clip: Path, scratch: Path, case: Case) -> dict[str, Any]:
+    """Play the clip once to something that publishes nothing: what it counted, and what it used.
+
+    Raises:
+        GraphError: A process failed.
+    """
+    trace = scratch / f"trace-{case.name}.json"
+    _, usage = play(bundle, clip, trace, case)
+    return {"sent": clips.count(clip), "counts": json.loads(trace.read_text())["counts"], "processes": usage}
+
+
+def compared(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Add to each run its rate of labels over that of labels alone, where those were measured."""
+    alone = runs.get(LABELS_ONLY.name, {}).get("labels_hz")
+    if alone:
+        for run in runs.values():
+            run["labels_hz_over_labels_only"] = significant(run["labels_hz"] / alone)
+    return runs
 
 
 def summarise(heard: Heard, traced: dict[str, Any], sent: dict[str, int]) -> dict[str, Any]:
@@ -84,6 +134,7 @@ def summarise(heard: Heard, traced: dict[str, Any], sent: dict[str, int]) -> dic
         "dropped": dropped(traced, sent),
         "frames_missing_at_s": frames_missing(traced["messages"]["image"]),
         "states": {"heard": len(heard.states), "full_windows": len(full), "statuses": heard.statuses},
+        "labels_hz": rate_hz(full),
         "counts": traced["counts"],
         "age_ms": summary((s[2] - s[1]) / 1e6 for s in full),
         "age_at_listener_ms": summary((s[3] - s[1]) / 1e6 for s in full),
@@ -93,6 +144,12 @@ def summarise(heard: Heard, traced: dict[str, Any], sent: dict[str, int]) -> dic
         "overhead": overhead(traced["messages"], outgoing),
         "reasonings": reasonings(heard),
     }
+
+
+def rate_hz(states: list[State]) -> float:
+    """States a second, by the moments at which they were sent; 0 of fewer than two."""
+    sent = [state[2] for state in states]
+    return significant((len(sent) - 1) / (sent[-1] - sent[0]) * 1e9) if len(sent) > 1 else 0.0
 
 
 def dropped(traced: dict[str, Any], sent: dict[str, int]) -> dict[str, int]:
@@ -144,10 +201,15 @@ def reasonings(heard: Heard) -> dict[str, Any]:
     }
 
 
-def _play(bundle: Bundle, clip: Path, trace: Path, reasoning: bool) -> tuple[Heard, dict[str, Any]]:
+def play(bundle: Bundle, clip: Path, trace: Path, case: Case) -> tuple[Heard, dict[str, Any]]:
+    """Play the clip once; returns what was heard, and what each process used while it was played.
+
+    Raises:
+        GraphError: A process failed; its last words are in the message.
+    """
     heard = Heard()
     with listening(heard) as spin, ExitStack() as ending:
-        perception = _perception(bundle, trace, reasoning)
+        perception = _perception(bundle, trace, case)
         ending.callback(perception.stop)
         player = _player(clip)
         ending.callback(player.stop)
@@ -170,7 +232,7 @@ def _play(bundle: Bundle, clip: Path, trace: Path, reasoning: bool) -> tuple[Hea
 
         serve_until(ended)
         usage = {name: _usage(meter.usage()) for name, meter in meters.items()}
-        deadline = monotonic() + AFTER_S
+        deadline = monotonic() + case.after_s
         serve_until(lambda: monotonic() > deadline)
     return heard, usage
 
@@ -184,16 +246,16 @@ class Process(Child):
         return self._process.pid
 
 
-def _perception(bundle: Bundle, trace: Path, reasoning: bool) -> Process:
-    """Start the traced node with the parameters of an ordinary one."""
+def _perception(bundle: Bundle, trace: Path, case: Case) -> Process:
+    """Start what is measured, with the parameters of an ordinary node."""
     ros = {
         "autostart": "true",
-        "reasoning": str(reasoning).lower(),
+        "reasoning": str(case.reasoning).lower(),
         "bundle": json.dumps(str(bundle.path)),
     }
     words = command("perception_node", ros)
-    traced = [sys.executable, "-m", "benchmark.traced_node", str(trace)]
-    return Process("perception", [*traced, *words[words.index("--ros-args") :]], os.environ)
+    started = [sys.executable, "-m", case.module, str(trace), *case.options]
+    return Process("perception", [*started, *words[words.index("--ros-args") :]], os.environ)
 
 
 def _player(clip: Path) -> Process:

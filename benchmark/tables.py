@@ -12,6 +12,8 @@ from benchmark.record import ROOT, SCHEMA, significant
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- python -m benchmark table --write -->", "<!-- end of the table -->"
 PERCENTILES = ("p50", "p95", "p99")
+#: Where a run of the graph has the processor time of what was measured.
+CPU = "processes.perception.cpu_percent_of_a_core"
 #: What is shown of a system's results: words, unit and path within ``results``.
 ROWS = (
     ("stage: frames to features, each new frame", "ms", "stages.vision_a_frame_ms"),
@@ -22,6 +24,11 @@ ROWS = (
     ("a 4 s window, all stages", "ms", "stages.total_ms"),
     ("age of /emotion/state, labels only", "ms", "graph.labels_only.age_ms"),
     ("age of /emotion/state, reasoning beside", "ms", "graph.with_reasoning.age_ms"),
+    (
+        "age of /emotion/state, a language model writing without rest",
+        "ms",
+        "graph.reasoning_without_rest.age_ms",
+    ),
     ("of it: waiting for what completes the window", "ms", "graph.with_reasoning.waiting_ms"),
     ("of it: window complete to published", "ms", "graph.with_reasoning.latency_ms"),
     ("age when the listener has it, reasoning beside", "ms", "graph.with_reasoning.age_at_listener_ms"),
@@ -30,6 +37,10 @@ ROWS = (
     ("ROS: image arrival to buffer", "ms", "graph.with_reasoning.overhead.image.arrival_to_buffer_ms"),
     ("ROS: audio arrival to buffer", "ms", "graph.with_reasoning.overhead.audio.arrival_to_buffer_ms"),
     ("ROS: estimate to publish", "ms", "graph.with_reasoning.overhead.estimate_to_publish_ms"),
+    ("vision of a window of 2 s, half a second after the last", "ms", "growth.window.vision_short_ms"),
+    ("vision of a window of 8 s, half a second after the last", "ms", "growth.window.vision_long_ms"),
+    ("all stages of a window, one source", "ms", "growth.sources.total_one_ms"),
+    ("all stages of the windows of four sources", "ms", "growth.sources.total_many_ms"),
     ("first words of a reasoning, labels beside", "ms", "graph.with_reasoning.reasonings.first_words_ms"),
     ("whole reasoning, labels beside", "ms", "graph.with_reasoning.reasonings.whole_ms"),
     ("tokens per second of it, labels beside", "1/s", "graph.with_reasoning.reasonings.tokens_s"),
@@ -50,6 +61,16 @@ FACTS = (
         "% of a core",
         "graph.with_reasoning.processes.perception.cpu_percent_of_a_core",
     ),
+    ("CPU of the ROS part alone (null engine)", "% of a core", f"ros.null_engine.{CPU}"),
+    ("CPU of a bare subscriber to the same topics", "% of a core", f"ros.bare_subscriber.{CPU}"),
+    ("labels a second, labels only", "1/s", "graph.labels_only.labels_hz"),
+    ("labels a second, with reasoning", "1/s", "graph.with_reasoning.labels_hz"),
+    (
+        "labels a second, a language model writing without rest",
+        "1/s",
+        "graph.reasoning_without_rest.labels_hz",
+    ),
+    ("share of the time in which it wrote", "%", "graph.reasoning_without_rest.restless.busy_percent"),
     ("CPU of the player", "% of a core", "graph.with_reasoning.processes.player.cpu_percent_of_a_core"),
     ("resident memory, labels only", "MB", "graph.labels_only.processes.perception.resident_mb"),
     ("resident memory, with reasoning", "MB", "graph.with_reasoning.processes.perception.resident_mb"),
@@ -76,12 +97,95 @@ FACTS = (
         "x",
         "engines.threads_2.audio_4s.torch_over_onnxruntime.p50",
     ),
+    (
+        "torch eager over ONNX Runtime, fusion, 1 thread",
+        "x",
+        "engines.threads_1.fusion.torch_over_onnxruntime.p50",
+    ),
+    (
+        "torch eager over ONNX Runtime, fusion, 2 threads",
+        "x",
+        "engines.threads_2.fusion.torch_over_onnxruntime.p50",
+    ),
     ("sound padded to 30 s over the window itself", "x", "engines.threads_2.padding_to_30s_costs_times"),
     ("MER-UniBench scores: loop over words, over the scorer", "x", "scorer.ratio"),
     ("MER-UniBench scores of 36,000 clips", "s", "scorer.scorer_s"),
     ("36,000 predictions: read, checked, scored with intervals", "s", "scorer.predictions.total_s"),
     ("10,000 records: media opened and hashed, checked, split, written", "s", "prepare.first_s"),
     ("The same, when all media are known", "s", "prepare.again_s"),
+)
+
+MOST, LEAST = "at most", "at least"
+_RESTLESS, _OVERHEAD = "graph.reasoning_without_rest", "graph.reasoning_without_rest.overhead"
+#: What was aimed at: words, unit, path within ``results``, which way, and the value.
+AIMS = (
+    (
+        "age of /emotion/state while a reasoning is written, median",
+        "ms",
+        f"{_RESTLESS}.age_ms.p50",
+        MOST,
+        150,
+    ),
+    ("the same, 99th percentile", "ms", f"{_RESTLESS}.age_ms.p99", MOST, 400),
+    ("image arrival to buffer, median", "ms", f"{_OVERHEAD}.image.arrival_to_buffer_ms.p50", MOST, 5),
+    ("audio arrival to buffer, median", "ms", f"{_OVERHEAD}.audio.arrival_to_buffer_ms.p50", MOST, 5),
+    ("estimate to publish, median", "ms", f"{_OVERHEAD}.estimate_to_publish_ms.p50", MOST, 5),
+    ("CPU of the ROS part alone", "% of a core", f"ros.null_engine.{CPU}", MOST, 15),
+    (
+        "labels a second with reasoning, over those without",
+        "",
+        "graph.with_reasoning.labels_hz_over_labels_only",
+        LEAST,
+        0.95,
+    ),
+    (
+        "labels a second beside a language model that never rests, over those without",
+        "",
+        f"{_RESTLESS}.labels_hz_over_labels_only",
+        LEAST,
+        0.95,
+    ),
+    (
+        "vision of a window of 8 s over that of 2 s, same hop",
+        "x",
+        "growth.window.vision_costs_times.p50",
+        MOST,
+        1.3,
+    ),
+    ("four sources over one, all stages", "x", "growth.sources.total_costs_times.p50", MOST, 2.5),
+    (
+        "torch eager over ONNX Runtime, vision",
+        "x",
+        "engines.threads_1.vision.torch_over_onnxruntime.p50",
+        LEAST,
+        2,
+    ),
+    (
+        "torch eager over ONNX Runtime, sound",
+        "x",
+        "engines.threads_1.audio_4s.torch_over_onnxruntime.p50",
+        LEAST,
+        2,
+    ),
+    (
+        "torch eager over ONNX Runtime, fusion",
+        "x",
+        "engines.threads_1.fusion.torch_over_onnxruntime.p50",
+        LEAST,
+        2,
+    ),
+)
+#: Of each side of the comparison with a straightforward node.
+SIDE_BY_SIDE = (
+    ("results a second", "", "results_a_second"),
+    ("age of a result when it is sent, p50", "ms", "age_when_sent_ms.p50"),
+    ("age of a result when it is sent, p95", "ms", "age_when_sent_ms.p95"),
+    ("age of the newest result whenever one looks, p50", "ms", "age_when_read_ms.p50"),
+    ("age of the newest result whenever one looks, p99", "ms", "age_when_read_ms.p99"),
+    ("audio samples lost", "", "audio_samples_lost"),
+    ("sound lost", "%", "audio_lost_percent"),
+    ("CPU", "% of a core", "cpu_percent_of_a_core"),
+    ("peak memory", "MB", "peak_resident_mb"),
 )
 
 
@@ -152,7 +256,37 @@ def system(document: Mapping[str, Any]) -> str:
     for words, unit, path in FACTS:
         if (found := at(results, path)) is not None:
             lines.append(f"| {words} | {shown(found)} {unit}".rstrip() + " |")
+    lines += [*aims(results), *side_by_side(results.get("side_by_side", {}))]
     return "\n".join([*lines, ""])
+
+
+def aims(results: Mapping[str, Any]) -> list[str]:
+    """Table of what was aimed at, and whether it was reached; nothing where nothing of it was measured."""
+    rows = []
+    for words, unit, path, kind, bar in AIMS:
+        if (found := at(results, path)) is not None:
+            reached = found <= bar if kind == MOST else found >= bar
+            cells = (f"{kind} {shown(bar)} {unit}".rstrip(), f"{shown(found)} {unit}".rstrip())
+            rows.append(f"| {words} | {' | '.join(cells)} | {'yes' if reached else 'no'} |")
+    return ["", "| aim | | measured | reached |", "|---|---|---|---|", *rows] if rows else []
+
+
+def side_by_side(found: Mapping[str, Any]) -> list[str]:
+    """Table of our node beside a straightforward one; nothing where it was not measured."""
+    if not found:
+        return []
+    sides = [found[name] for name in ("here", "straightforward")]
+    rows = []
+    for words, unit, path in SIDE_BY_SIDE:
+        cells = [shown(at(side, path)) for side in sides]
+        rows.append(f"| {', '.join(filter(None, [words, unit]))} | {' | '.join(cells)} |")
+    rounds = f"{sides[0]['rounds']} x {shown(found['clip_s'])} s each"
+    return [
+        "",
+        f"| the same clip, in turns, {rounds} | here | straightforward node |",
+        "|---|---|---|",
+        *rows,
+    ]
 
 
 def gpu(document: Mapping[str, Any]) -> str:
@@ -309,9 +443,11 @@ def heading(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def lost_samples(document: Mapping[str, Any]) -> int:
-    """Audio samples lost in all runs of the graph."""
-    runs = document["results"].get("graph", {}).values()
-    return sum(abs(run["dropped"]["audio_samples"]) + run["dropped"]["audio_gaps_samples"] for run in runs)
+    """Audio samples that our node lost in all runs of the graph."""
+    results = document["results"]
+    runs = [run for part in ("graph", "ros") for run in results.get(part, {}).values() if "dropped" in run]
+    lost = sum(abs(run["dropped"]["audio_samples"]) + run["dropped"]["audio_gaps_samples"] for run in runs)
+    return lost + abs(at(results, "side_by_side.here.audio_samples_lost") or 0)
 
 
 def at(results: Any, path: str) -> Any:

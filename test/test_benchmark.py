@@ -180,6 +180,69 @@ def test_figures_of_a_graph():
     assert tables.lost_samples({"results": {"graph": {"with_reasoning": found}}}) == 100
 
 
+def test_labels_are_compared_with_those_of_labels_alone():
+    graph = pytest.importorskip("benchmark.graph", reason="needs the packages of the demo")
+    sent = [i * 500_000_000 for i in range(11)]
+    assert graph.rate_hz([(0, 0, at, 0, 0.0) for at in sent]) == 2.0
+    assert graph.rate_hz([(0, 0, 5, 0, 0.0)]) == 0.0
+    runs = graph.compared({"with_reasoning": {"labels_hz": 1.9}, "labels_only": {"labels_hz": 2.0}})
+    assert runs["with_reasoning"]["labels_hz_over_labels_only"] == 0.95
+    assert graph.compared({"with_reasoning": {"labels_hz": 1.9}}) == {"with_reasoning": {"labels_hz": 1.9}}
+
+
+def test_aims_say_whether_they_were_reached():
+    results = {
+        "growth": {"window": {"vision_costs_times": {"n": 3, "p50": 1.3}}},
+        "engines": {"threads_1": {"fusion": {"torch_over_onnxruntime": {"n": 3, "p50": 1.99}}}},
+        "ros": {"null_engine": {"processes": {"perception": {"cpu_percent_of_a_core": 15.1}}}},
+    }
+    made = "\n".join(tables.aims(results))
+    assert "2 s, same hop | at most 1.3 x | 1.3 x | yes |" in made
+    assert "fusion | at least 2 x | 1.99 x | no |" in made
+    assert "ROS part alone | at most 15 % of a core | 15.1 % of a core | no |" in made
+    assert len(tables.aims(results)) == 3 + 3 and tables.aims({}) == []
+
+
+def side(**changes):
+    states = [(0, 4 * 10**9, 5 * 10**9, 5 * 10**9, 0.0), (4 * 10**9, 8 * 10**9, 9 * 10**9, 9 * 10**9, 0.0)]
+    usage = {"cpu_percent_of_a_core": 30.0, "peak_resident_mb": 400.0}
+    return {"states": states, "lost": 16_000, "usage": usage} | changes
+
+
+def test_nodes_side_by_side():
+    side_by_side = pytest.importorskip("benchmark.side_by_side", reason="needs the packages of the demo")
+    rounds = [side_by_side.Round(**side()), side_by_side.Round(**side(lost=0, states=[]))]
+    found = side_by_side.summarise(rounds, seconds=10.0)
+    assert (found["results"], found["results_a_second"]) == (2, 0.1)
+    assert found["age_when_sent_ms"]["min"] == found["age_when_sent_ms"]["max"] == 1000.0
+    read = found["age_when_read_ms"]  # from 1 s to 5 s old, then a new one until the clip ends at 10 s
+    assert read["n"] == 500 and read["min"] == 1000.0 and read["max"] == 4990.0
+    assert (found["audio_samples_lost"], found["audio_lost_percent"]) == (16_000, 5.0)
+    silent = side_by_side.summarise([side_by_side.Round(**side(states=[]))], seconds=10.0)
+    assert silent["results_a_second"] == 0 and "age_when_sent_ms" not in silent
+    made = "\n".join(tables.side_by_side({"clip_s": 10.0, "here": found, "straightforward": silent}))
+    assert "2 x 10 s each | here | straightforward node |" in made
+    assert "| age of a result when it is sent, p50, ms | 1000 | - |" in made
+    assert "| results a second | 0.1 | 0 |" in made
+
+
+def test_sound_is_lost_where_no_window_has_it():
+    side_by_side = pytest.importorskip("benchmark.side_by_side", reason="needs the packages of the demo")
+    assert side_by_side.lost_samples({"audio_samples": 990, "audio_lost": 5}, 1000) == 15
+    assert side_by_side.lost_samples({"samples": 950, "samples_used": 900, "samples_pending": 30}, 1000) == 70
+
+
+def test_lost_sound_of_every_run_is_counted():
+    run = {"dropped": {"audio_samples": 1, "audio_gaps_samples": 2}}
+    results = {
+        "graph": {"labels_only": run, "with_reasoning": run},
+        "ros": {"null_engine": run, "bare_subscriber": {"counts": {}}},
+        "side_by_side": {"here": {"audio_samples_lost": 10}, "straightforward": {"audio_samples_lost": 500}},
+    }
+    assert tables.lost_samples({"results": results}) == 19
+    assert tables.lost_samples({"results": {}}) == 0
+
+
 def test_engines_are_compared_block_by_block():
     engines = pytest.importorskip("benchmark.engines", reason="needs the packages of the demo")
     asked = []
@@ -198,6 +261,26 @@ def test_engines_are_compared_block_by_block():
     assert found["onnxruntime_ms"]["n"] == found["torch_ms"]["n"] == 40
     assert found["torch_over_onnxruntime"] == {"n": 4, "p25": 1.5, "p50": 1.5, "p75": 1.5}
     assert set(engines.compared({"onnxruntime": engine("onnx", 1.0)}, "vision", 4)) == {"onnxruntime_ms"}
+
+
+def test_networks_of_an_engine_are_given_what_its_graphs_take():
+    """The fusion in torch is that of the bundle: same inputs, same outputs."""
+    engines = pytest.importorskip("benchmark.engines", reason="needs the packages of the demo")
+    pytest.importorskip("torch", reason="needs torch")
+    from emollama_ros.bundle import Bundle
+    from emollama_ros.errors import BundleError
+
+    try:
+        folder = Bundle.load().path
+    except BundleError as error:
+        pytest.skip(str(error))
+    graphs, networks = engines.onnx_runs(folder, 1), engines.torch_runs(folder, 1)
+    assert set(graphs) == set(networks) == {"vision", "audio_4s", "audio_padded_to_30s", "fusion"}
+    logits, affect, tokens = networks["fusion"]()
+    out = graphs["fusion"]()
+    assert [out[n].shape for n in ("logits", "affect", "tokens")] == [
+        tuple(value.shape) for value in (logits, affect, tokens)
+    ]
 
 
 def test_usage_of_a_process_that_works_and_ends():

@@ -1,0 +1,110 @@
+"""Cost follows new data: what a longer window costs in the vision stage, and what four people cost at once.
+
+Everything that is compared takes turns, window by window, so that both sides meet the same disturbances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.offline import cut_windows
+from benchmark.record import significant, summary
+from emollama_ros.bundle import Bundle
+from emollama_ros.engines import EngineOptions
+from emollama_ros.perception import Perception
+from emollama_ros.pipeline import PipelineConfig
+from emollama_ros.streams import Window
+
+#: Lengths of a window that are compared, s; and how many sources with one.
+SHORT_S, LONG_S = 2.0, 8.0
+SOURCES = 4
+Taken = dict[str, list[float]]
+
+
+def growth(bundle: Bundle, clip: Path, windows: int, threads: int) -> dict[str, Any]:
+    """Measure both.
+
+    Args:
+        bundle: The model.
+        clip: With picture and sound, longer than the longest window; what lies beyond it is perceived again
+            and again.
+        windows: Timed windows of each side, at least.
+        threads: CPU threads of the engine.
+    """
+    return {
+        "window": of_windows(bundle, clip, windows, threads),
+        "sources": of_sources(bundle, clip, windows, threads),
+    }
+
+
+def of_windows(bundle: Bundle, clip: Path, windows: int, threads: int) -> dict[str, Any]:
+    """Vision stage of windows that end together, a short and a long one."""
+    sides = {seconds: _perception(bundle, threads) for seconds in (SHORT_S, LONG_S)}
+    taken: Taken = {}
+    while len(taken.get("vision_short_ms", ())) < windows:
+        for perception in sides.values():
+            perception.reset()
+        for short, long in _ending_together(clip):
+            for name, seconds, window in (("short", SHORT_S, short), ("long", LONG_S, long)):
+                stages = sides[seconds].perceive_one(window).stage_ms
+                for stage in ("vision", "total"):
+                    _add(taken, f"{stage}_{name}_ms", stages[stage])
+    return {"short_s": SHORT_S, "long_s": LONG_S} | _compared(taken, "vision") | _compared(taken, "total")
+
+
+def _ending_together(clip: Path) -> Iterator[tuple[Window, Window]]:
+    """Windows of both lengths at every hop at which the long one is full."""
+    lengths = [PipelineConfig(window_s=seconds) for seconds in (SHORT_S, LONG_S)]
+    cuts = zip(*(cut_windows(clip, config) for config in lengths), strict=True)
+    for (_, short), (_, long) in cuts:
+        assert short.end_ns == long.end_ns
+        if long.end_ns - long.start_ns >= round(LONG_S * 1e9):
+            yield short, long
+
+
+def of_sources(bundle: Bundle, clip: Path, windows: int, threads: int) -> dict[str, Any]:
+    """The whole fast path of one source, and of several at once, cutting the windows included."""
+    one, many = _perception(bundle, threads), _perception(bundle, threads)
+    full_ns = round(PipelineConfig().window_s * 1e9)
+    taken: Taken = {}
+    while len(taken.get("total_one_ms", ())) < windows:
+        one.reset()
+        many.reset()
+        for cut_ms, window in cut_windows(clip, PipelineConfig()):
+            for name, perception, count in (("one", one, 1), ("many", many, SOURCES)):
+                spent = cut_ms * count + _perceived_ms(perception, [window] * count)
+                if window.end_ns - window.start_ns >= full_ns:
+                    _add(taken, f"total_{name}_ms", spent)
+    return {"many": SOURCES} | _compared(taken, "total", "one", "many")
+
+
+def _perceived_ms(perception: Perception, windows: Sequence[Window]) -> float:
+    count = len(windows)
+    estimates = perception.perceive(windows, [0] * count, range(count))
+    return estimates[0].stage_ms["total"]
+
+
+def _perception(bundle: Bundle, threads: int) -> Perception:
+    perception = Perception(bundle, EngineOptions(kind="cpu", threads=threads))
+    perception.warm_up()
+    return perception
+
+
+def _add(taken: Taken, name: str, value: float) -> None:
+    taken.setdefault(name, []).append(value)
+
+
+def _compared(taken: Taken, stage: str, less: str = "short", more: str = "long") -> dict[str, Any]:
+    """Summaries of both sides, and how many times as much the larger one costs, turn by turn."""
+    small, large = taken[f"{stage}_{less}_ms"], taken[f"{stage}_{more}_ms"]
+    ratios = np.array(large) / np.array(small)
+    quartiles = zip(("p25", "p50", "p75"), np.percentile(ratios, [25, 50, 75]), strict=True)
+    return {
+        f"{stage}_{less}_ms": summary(small),
+        f"{stage}_{more}_ms": summary(large),
+        f"{stage}_costs_times": {"n": len(ratios)} | {k: significant(float(v), 3) for k, v in quartiles},
+    }
