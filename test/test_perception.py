@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from emollama_ros.bundle import MANIFEST, Bundle, packaged_path
+from emollama_ros.encoders import FRAMES_A_RUN, FrameCache
 from emollama_ros.engines import EngineOptions, load_engine
 from emollama_ros.estimate import Modality, Status
 from emollama_ros.labels import UNKNOWN
@@ -161,3 +163,114 @@ def test_a_graph_that_is_not_onnx_is_an_engine_error(tmp_path: Path) -> None:
     (tmp_path / "vision.onnx").write_bytes(b"no graph")
     with pytest.raises(EngineError, match=r"vision\.onnx: cannot be loaded"):
         load_engine(tmp_path / "vision.onnx", CPU)
+
+
+def some_windows() -> list[Window]:
+    """Windows of three people: two of equal length, one without pictures, one of fewer of them."""
+    return [
+        Window(0, 2 * S, frames(8), sound(2.0), "what a day"),
+        Window(S, 3 * S, frames(5), sound(2.0)),
+        Window(0, S, None, sound(1.0)),
+        Window(0, 2 * S, frames(3)),
+        Window(0, 2 * S),
+    ]
+
+
+def later(window: Window) -> Window:
+    """Half a second on, with two more frames."""
+    if window.frames is None:
+        return window
+    more = frames(2)
+    batch = FrameBatch(
+        np.concatenate([window.frames.stamps_ns[1:], window.frames.stamps_ns[-1] + more.stamps_ns + 1]),
+        np.concatenate([window.frames.images[1:], more.images]),
+    )
+    return replace(window, start_ns=window.start_ns + S // 2, end_ns=window.end_ns + S // 2, frames=batch)
+
+
+def test_sources_perceived_together_give_what_each_gives_alone(
+    bundle: Bundle, perception: Perception
+) -> None:
+    first = some_windows()
+    second = [later(window) for window in first]
+    alone = Perception(bundle, CPU)
+    sources = range(len(first))
+    for number, windows in enumerate((first, second)):
+        together = perception.perceive(windows, [number] * len(windows), sources)
+        assert [(e.source, e.sequence) for e in together] == [(source, number) for source in sources]
+    for source, found in enumerate(together):
+        alone.reset()
+        alone.perceive_one(first[source])
+        expected = alone.perceive_one(second[source], 1)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
+        np.testing.assert_allclose(
+            [found.valence, found.arousal], [expected.valence, expected.arousal], atol=1e-6
+        )
+        assert (found.label, found.modalities, found.cues) == (
+            expected.label,
+            expected.modalities,
+            expected.cues,
+        )
+
+
+def test_the_same_input_to_one_and_to_three_sources_gives_the_same(perception: Perception) -> None:
+    window = Window(0, 2 * S, frames(), sound(), "hello")
+    one = perception.perceive_one(window)
+    perception.reset()
+    for found in perception.perceive([window] * 3, [0] * 3, [0, 1, 2]):
+        np.testing.assert_allclose(found.scores, one.scores, atol=1e-6)
+        assert found.cues == one.cues
+
+
+class CountingEngine:
+    """Counts the frames that it is given."""
+
+    def __init__(self) -> None:
+        self.runs: list[int] = []
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        pixels = inputs["frames"]
+        self.runs.append(len(pixels))
+        return {"features": pixels.reshape(len(pixels), -1).astype(np.float32)}
+
+
+def small(stamps: list[int], values: list[int]) -> FrameBatch:
+    images = np.stack([np.full((4, 4, 3), value, np.uint8) for value in values])
+    return FrameBatch(np.array(stamps, np.int64), images)
+
+
+def test_new_frames_of_all_sources_are_encoded_in_one_run_and_known_ones_never() -> None:
+    engine = CountingEngine()
+    cache = FrameCache(engine, 4)
+    cache.encode([small([1, 2], [1, 2]), small([1], [3])], [0, 1])
+    found = cache.encode([small([2, 3], [2, 4]), small([1, 2, 3], [3, 5, 6])], [0, 1])
+    assert engine.runs == [3, 3]
+    assert [rows["features"][:, 0].tolist() for rows in found] == [[2, 4], [3, 5, 6]]
+
+
+def test_pictures_that_are_the_same_are_encoded_once() -> None:
+    engine = CountingEngine()
+    cache = FrameCache(engine, 4)
+    for stamp in range(4):  # a camera that repeats its picture, and one that shows the same
+        found = cache.encode([small([stamp], [7]), small([stamp + 100], [7])], [0, 1])
+        assert [rows["features"][0, 0] for rows in found] == [7, 7]
+    assert engine.runs == [1]
+
+
+def test_one_source_is_forgotten_without_the_others() -> None:
+    engine = CountingEngine()
+    cache = FrameCache(engine, 4)
+    both = [small([1, 2], [1, 2]), small([1, 2], [3, 4])]
+    cache.encode(both, [0, 1])
+    cache.encode([small([9], [9])], [2])  # so that the pictures themselves are not remembered
+    cache.clear(1)
+    cache.encode(both, [0, 1])
+    assert engine.runs == [4, 1, 2]
+
+
+def test_many_frames_are_encoded_in_runs_of_bounded_size() -> None:
+    engine = CountingEngine()
+    stamps = list(range(2 * FRAMES_A_RUN + 3))
+    found = FrameCache(engine, 4).encode([small(stamps, stamps)], [0])
+    assert engine.runs == [FRAMES_A_RUN, FRAMES_A_RUN, 3]
+    assert found[0]["features"][:, 0].tolist() == stamps

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.nodes.parameters import PerceptionParameters
 from emollama_ros.pipeline import EmotionPipeline, Feed, Health, PipelineConfig
+from emollama_ros.smoothing import Smoothing
 
 OnEstimate = Callable[[EmotionEstimate], None]
 OnReasoning = Callable[[Reasoning], None]
@@ -81,6 +82,7 @@ def pipeline_config(
         expected=_EXPECTED[parameters.expect],
         reasoning_interval_s=parameters.reasoning_interval_s,
         reasoning=parameters.reasoning,
+        smoothing=Smoothing(parameters.smoothing_s, parameters.label_margin, parameters.min_dwell_s),
     )
 
 
@@ -91,7 +93,7 @@ class PipelineMaker(Protocol):
         self,
         on_estimate: OnEstimate,
         on_reasoning: OnReasoning,
-        parameters: PerceptionParameters | None = None,
+        parameters: PerceptionParameters = ...,
     ) -> Pipeline:
         """Make one for the parameters as they are now; without any, as they were when the model was loaded.
 
@@ -155,10 +157,9 @@ def load_model(parameters: PerceptionParameters) -> Model:
         return pipeline_config(now, frames.frame_size, frames.frame_hz)
 
     def make_pipeline(
-        on_estimate: OnEstimate, on_reasoning: OnReasoning, now: PerceptionParameters | None = None
+        on_estimate: OnEstimate, on_reasoning: OnReasoning, parameters: PerceptionParameters = parameters
     ) -> Pipeline:
-        now = now or parameters
-        sources = max(1, len(now.sources))
-        return EmotionPipeline(perception, reasoner, config(now), on_estimate, on_reasoning, sources)
+        sources = max(1, len(parameters.sources))
+        return EmotionPipeline(perception, reasoner, config(parameters), on_estimate, on_reasoning, sources)
 
     return Model(make_pipeline, facts, notices, config)

@@ -14,6 +14,7 @@ from emollama_ros.estimate import EmotionEstimate
 from emollama_ros.pipeline.config import PipelineConfig
 from emollama_ros.pipeline.health import FeedHealth
 from emollama_ros.pipeline.intake import Intake, note_missing
+from emollama_ros.smoothing import Smoother
 from emollama_ros.streams import Window
 
 
@@ -50,6 +51,7 @@ class Feed:
         self._config = config
         self._notify = notify
         self._intake = Intake(config)
+        self._smoother = Smoother(config.smoothing)
         self._lock = threading.Lock()
         self._restarted = False
         self._due_since_ns: int | None = None
@@ -108,6 +110,7 @@ class Feed:
     def reconfigure(self, config: PipelineConfig) -> None:
         """Take other times and expectations; the buffered input stays."""
         self._intake.clock.retime(config.hop_s, config.patience_s)
+        self._smoother.settings = config.smoothing
         self._config = config
         self._received(False)
 
@@ -132,7 +135,9 @@ class Feed:
         """Whether the clock began anew since the last call, so that what was remembered is obsolete."""
         with self._lock:
             restarted, self._restarted = self._restarted, False
-            return restarted
+        if restarted:
+            self._smoother.reset()
+        return restarted
 
     def take_turn(self) -> Turn | None:
         """Cut the newest window that is complete, if there is one; older ones are skipped and counted."""
@@ -148,10 +153,10 @@ class Feed:
             return Turn(self, window, self._windows)
 
     def complete(self, estimate: EmotionEstimate, window: Window) -> EmotionEstimate:
-        """Count an estimate, and degrade it where an expected input is missing."""
+        """Count an estimate, smooth it, and degrade it where an expected input is missing."""
         with self._lock:
             self._windows += 1
-        return note_missing(estimate, window, self._config.expected)
+        return note_missing(self._smoother.update(estimate), window, self._config.expected)
 
     def fail(self, error: str) -> None:
         """Count a window that failed."""

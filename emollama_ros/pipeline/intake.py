@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from emollama_ros import conditions
 from emollama_ros.estimate import EmotionEstimate, Modality, Status
 from emollama_ros.pipeline.config import MOST_PATIENCE_S, PipelineConfig
 from emollama_ros.preprocess.image import to_model_frame
@@ -110,7 +111,7 @@ def note_missing(estimate: EmotionEstimate, window: Window, expected: Modality) 
     missing = (expected & ~present & ~Modality.TEXT).names()
     if not missing:
         return estimate
-    said = [f"no {name} received in this window" for name in missing]
+    said = [conditions.MISSING.say(modality=name).text for name in missing]
     return replace(
         estimate, status=Status.DEGRADED, status_text="; ".join(filter(None, [estimate.status_text, *said]))
     )

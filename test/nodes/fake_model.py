@@ -85,10 +85,9 @@ def load_fake(parameters):
     perceiver, explainer = FakePerceiver(), FakeExplainer()
     facts = {"bundle": "fake 1.0", "engine": "none", "reasoning": "on" if parameters.reasoning else "off"}
 
-    def make_pipeline(on_estimate, on_reasoning, now=None):
-        now = now or parameters
-        sources = max(1, len(now.sources))
-        return EmotionPipeline(perceiver, explainer, pipeline_config(now), on_estimate, on_reasoning, sources)
+    def make_pipeline(on_estimate, on_reasoning, parameters=parameters):
+        sources = max(1, len(parameters.sources))
+        return EmotionPipeline(perceiver, explainer, pipeline_config(parameters), on_estimate, on_reasoning, sources)
 
     return Model(make_pipeline, facts)
 
