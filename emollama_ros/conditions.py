@@ -2,7 +2,7 @@
 
 The code that finds something says it with ``Condition.say``, so that states, diagnostics and logs use one
 wording, and the tables of docs/operations.md are made of what the code says
-(``python -m emollama_ros.operations --write``). ``recognise`` goes back from a text to its conditions.
+(``scripts/operations_tables.py --write``). ``recognise`` goes back from a text to its conditions.
 """
 
 from __future__ import annotations

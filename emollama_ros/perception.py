@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from emollama_ros import conditions
 from emollama_ros.bundle import Bundle
 from emollama_ros.cues import CueHistory, measure
 from emollama_ros.encoders import Encoders, StageTimer, WindowFeatures
@@ -255,7 +256,7 @@ def usable_modalities(window: Window) -> tuple[Modality, tuple[str, ...]]:
             usable |= Modality.AUDIO
     if window.frames is not None and len(window.frames.stamps_ns):
         if float(window.frames.images[-1].std(axis=(0, 1)).max()) < BLANK_SPREAD:
-            faults.append("picture is blank (lens covered, or dark)")
+            faults.append(conditions.BLANK_PICTURE.say().text)
         else:
             usable |= Modality.VIDEO
     if window.transcript.strip():
@@ -265,13 +266,12 @@ def usable_modalities(window: Window) -> tuple[Modality, tuple[str, ...]]:
 
 def _audio_fault(audio: AudioSpan, window_ns: int) -> str:
     if audio.valid < LEAST_VALID_AUDIO:
-        return f"only {audio.valid:.0%} of the audio arrived"
+        return conditions.FEW_SAMPLES.say(share=audio.valid).text
     if len(audio.samples) < SHORTEST_AUDIO_S * SAMPLE_RATE:
-        return (
-            f"only {len(audio.samples) / SAMPLE_RATE:.1f} s of audio in a window of {window_ns / 1e9:.1f} s"
-        )
+        heard = len(audio.samples) / SAMPLE_RATE
+        return conditions.SHORT_AUDIO.say(heard=heard, window=window_ns / 1e9).text
     if level_dbfs(audio.samples) < SILENCE_DBFS:
-        return f"microphone is silent (below {SILENCE_DBFS:.0f} dBFS)"
+        return conditions.SILENT_MICROPHONE.say(dbfs=SILENCE_DBFS).text
     return ""
 
 

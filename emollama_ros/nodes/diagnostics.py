@@ -153,9 +153,8 @@ class Reporter:
         ]
 
     def _perception(self, view: NodeView, source: SourceView) -> Entry:
-        said = conditions.recognise(source.words)
-        level = Level.OK if conditions.PAUSED in said else _LEVELS[source.status]
-        level = Level.ERROR if conditions.MODEL_FAILS in said else level
+        said = [condition.level for condition in conditions.recognise(source.words)]
+        level = max(said, default=_LEVELS[source.status])
         name = _of("perception", source)
         if source.health is None:
             return Entry(name, level, source.words)
