@@ -25,7 +25,7 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        windows: Windows timed offline; a third of it where two sides take turns.
+        windows: Windows timed offline; a quarter of it where two sides take turns.
         runs: Runs of each graph.
         texts: Reasonings written offline.
         clip_s: Length of the clip played through the graph, s.
@@ -43,7 +43,7 @@ class Plan:
     texts: int = 30
     clip_s: float = 60.0
     alone: bool = True
-    short_s: float = 24.0
+    short_s: float = 20.0
     rounds: int = 2
     scored: int = 36_000
     prepared: int = 10_000
@@ -172,7 +172,7 @@ def _parts(plan: Plan, bundle: Any, sample: Path, scratch: Path) -> dict[str, Ca
 
     return {
         "stages": measure_stages,
-        "growth": lambda: growth(bundle, sample, plan.windows // 3, plan.threads),
+        "growth": lambda: growth(bundle, sample, plan.windows // 4, plan.threads),
         "engines": lambda: engines.engines(bundle, plan.runs),
         "language": measure_language,
         "graph": measure_graph,
