@@ -153,6 +153,14 @@ SEVERAL_TYPES = Condition(
     "Several publishers share a topic and do not agree about its type.",
     "Remap the publishers that are not meant, or choose with `audio_type` or `transcript_type`.",
 )
+NOT_SUBSCRIBED = Condition(
+    "input.not_subscribed",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic} cannot be subscribed to as {heard}: {error}",
+    "The middleware refuses: usually a node of the same process uses the topic for another type.",
+    "Remap one of the two. It is tried again every second.",
+)
 NO_PUBLISHER = Condition(
     "input.no_publisher",
     Status.STALE,
