@@ -1,13 +1,14 @@
 """Cost follows new data: what a longer window costs in the vision stage, and what four people cost at once.
 
-Everything that is compared takes turns, window by window, so that both sides meet the same disturbances.
+Everything that is compared takes turns, window by window, so that both sides meet the same disturbances; who
+goes first changes with each turn, because the second finds caches and threads awake.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from emollama_ros.streams import Window
 SHORT_S, LONG_S = 2.0, 8.0
 SOURCES = 4
 Taken = dict[str, list[float]]
+Side = TypeVar("Side")
 
 
 def growth(bundle: Bundle, clip: Path, windows: int, threads: int) -> dict[str, Any]:
@@ -48,8 +50,8 @@ def of_windows(bundle: Bundle, clip: Path, windows: int, threads: int) -> dict[s
     while len(taken.get("vision_short_ms", ())) < windows:
         for perception in sides.values():
             perception.reset()
-        for short, long in _ending_together(clip):
-            for name, seconds, window in (("short", SHORT_S, short), ("long", LONG_S, long)):
+        for turn, (short, long) in enumerate(_ending_together(clip)):
+            for name, seconds, window in in_turn(turn, ("short", SHORT_S, short), ("long", LONG_S, long)):
                 stages = sides[seconds].perceive_one(window).stage_ms
                 for stage in ("vision", "total"):
                     _add(taken, f"{stage}_{name}_ms", stages[stage])
@@ -74,12 +76,17 @@ def of_sources(bundle: Bundle, clip: Path, windows: int, threads: int) -> dict[s
     while len(taken.get("total_one_ms", ())) < windows:
         one.reset()
         many.reset()
-        for cut_ms, window in cut_windows(clip, PipelineConfig()):
-            for name, perception, count in (("one", one, 1), ("many", many, SOURCES)):
+        for turn, (cut_ms, window) in enumerate(cut_windows(clip, PipelineConfig())):
+            for name, perception, count in in_turn(turn, ("one", one, 1), ("many", many, SOURCES)):
                 spent = cut_ms * count + _perceived_ms(perception, [window] * count)
                 if window.end_ns - window.start_ns >= full_ns:
                     _add(taken, f"total_{name}_ms", spent)
     return {"many": SOURCES} | _compared(taken, "total", "one", "many")
+
+
+def in_turn(turn: int, *sides: Side) -> tuple[Side, ...]:
+    """The sides in the order of a turn: as given, and the other way round in every second one."""
+    return sides if turn % 2 == 0 else sides[::-1]
 
 
 def _perceived_ms(perception: Perception, windows: Sequence[Window]) -> float:

@@ -232,6 +232,15 @@ def test_sound_is_lost_where_no_window_has_it():
     assert side_by_side.lost_samples({"samples": 950, "samples_used": 900, "samples_pending": 30}, 1000) == 70
 
 
+def test_growth_is_the_ratio_turn_by_turn():
+    growth = pytest.importorskip("benchmark.growth", reason="needs the packages of the demo")
+    assert [growth.in_turn(turn, "a", "b") for turn in range(3)] == [("a", "b"), ("b", "a"), ("a", "b")]
+    taken = {"vision_short_ms": [1.0, 2.0, 4.0, 8.0], "vision_long_ms": [2.0, 2.0, 4.0, 16.0]}
+    found = growth._compared(taken, "vision")
+    assert found["vision_costs_times"] == {"n": 4, "p25": 1.0, "p50": 1.5, "p75": 2.0}
+    assert found["vision_short_ms"]["max"] == 8.0 and found["vision_long_ms"]["n"] == 4
+
+
 def test_lost_sound_of_every_run_is_counted():
     run = {"dropped": {"audio_samples": 1, "audio_gaps_samples": 2}}
     results = {
