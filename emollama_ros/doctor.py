@@ -46,7 +46,13 @@ CODECS: Mapping[str, tuple[str, ...]] = {
 LEAST_DISK = 500 * 2**20
 #: Free shared memory below which two cameras' segments do not fit, bytes.
 LEAST_SHM = 64 * 2**20
+#: Cores with which the language model does not take what the labels need.
+LEAST_CORES = 2
 PATIENCE_S = 60.0
+#: What adjtimex(2) answers while nothing disciplines the clock.
+TIME_ERROR = 5
+#: Larger than any ``struct timex``, bytes.
+TIMEX_BYTES = 1024
 
 #: An ONNX model of one Relu node: float x[1] -> float y[1], opset 13.
 RELU_ONNX = (
@@ -351,6 +357,46 @@ def check_disk() -> Check:
     return Check("disk", "ok", f"{_mb(free)} free in {folder}")
 
 
+def check_clock(state: Callable[[], int] | None = None) -> Check:
+    """Ask the kernel whether something keeps the clock right; stamps of two machines are compared by it."""
+    try:
+        found = (state or _clock_state)()
+    except (OSError, AttributeError) as error:
+        return Check("clock", "ok", f"whether it is synchronised cannot be found out here ({error})")
+    if found == TIME_ERROR:
+        fix = (
+            "sudo apt install chrony; matters where sensors of another machine, or bags, are joined by stamp"
+        )
+        return Check("clock", "note", "not synchronised", fix)
+    return Check("clock", "ok", "synchronised")
+
+
+def _clock_state() -> int:
+    # All zero: ask, and change nothing.
+    libc = ctypes.CDLL(None, use_errno=True)
+    state: int = libc.adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    if state < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return state
+
+
+def check_cores(usable: int | None = None, load: float | None = None) -> Check:
+    """Count the cores this process may use, and look how busy they are."""
+    usable = _usable_cores() if usable is None else usable
+    load = os.getloadavg()[0] if load is None else load
+    found = f"{usable} of {os.cpu_count()} can be used, load {load:.1f}"
+    if usable < LEAST_CORES:
+        return Check("cores", "note", found, "with one core: threads: 1 and a larger hop_s")
+    if load > 2 * usable:
+        return Check("cores", "note", found, "busy: labels come late; give the node cores (taskset, nice)")
+    return Check("cores", "ok", found)
+
+
+def _usable_cores() -> int:
+    """Cores this process may run on; only Linux can have it run on some of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _mb(size: int) -> str:
     return f"{size / 2**20:,.0f} MB"
 
@@ -371,6 +417,8 @@ def examine(bundle: Path | None = None) -> list[Check]:
         check_transport,
         check_shared_memory,
         check_disk,
+        check_cores,
+        check_clock,
     )
     results = [group() for group in groups]
     return [c for result in results for c in (result if isinstance(result, list) else [result])]

@@ -147,3 +147,26 @@ def test_only_what_is_required_makes_it_ill() -> None:
     report = json.loads(json.dumps(doctor.as_json([note, broken])))
     assert report["ok"] is False
     assert report["checks"][1] == {"name": "c", "state": "broken", "found": "d", "fix": "e"}
+
+
+@pytest.mark.parametrize(("kernel", "state"), [(0, "ok"), (1, "ok"), (doctor.TIME_ERROR, "note")])
+def test_clock(kernel: int, state: str) -> None:
+    check = doctor.check_clock(lambda: kernel)
+    assert check.state == state and bool(check.fix) == (state == "note")
+
+
+def test_a_clock_that_cannot_be_asked_is_nothing_broken() -> None:
+    def refused() -> int:
+        raise PermissionError(1, "not permitted")
+
+    check = doctor.check_clock(refused)
+    assert check.state == "ok" and "not permitted" in check.found
+    assert doctor.check_clock().name == "clock"
+
+
+@pytest.mark.parametrize(
+    ("usable", "load", "state"), [(2, 0.5, "ok"), (1, 0.5, "note"), (2, 4.5, "note"), (8, 4.5, "ok")]
+)
+def test_cores(usable: int, load: float, state: str) -> None:
+    assert doctor.check_cores(usable, load).state == state
+    assert "can be used" in doctor.check_cores().found

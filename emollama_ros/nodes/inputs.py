@@ -159,7 +159,8 @@ class InputMeter:
         if not self.usable(now_ns, timeout_ns):
             return []
         unusual = self.pace.finding(self.topic)
-        return [unusual] * bool(unusual) + self.stamps.warnings(self.topic, now_ns, timeout_ns)
+        odd = self.stamps.warnings(self.topic, now_ns, timeout_ns)
+        return odd if unusual is None else [unusual, *odd]
 
     def complaint(self, now_ns: int, timeout_ns: int) -> str:
         """Say in words what is wrong with this input now; empty when nothing is."""

@@ -84,8 +84,7 @@ class StampWatch:
         """Compare the stamps with this node's clock."""
         carried = self.carried_ns(now_ns)
         self.clock_stands = clock_ns == 0
-        known = carried is not None and clock_ns
-        self.ahead_ns = carried - clock_ns if known else None
+        self.ahead_ns = None if carried is None or not clock_ns else carried - clock_ns
 
     @property
     def arrival_ns(self) -> int | None:

@@ -237,6 +237,25 @@ class TestVitals:
         assert (found.memory_bytes, found.open_files) == (None, None)
         assert found.threads == threading.active_count()
 
+    def test_a_gpu_is_asked_through_its_management_library(self, monkeypatch):
+        class Library:
+            """Answers as NVIDIA's does: status 0, and what was asked for in the last argument."""
+
+            def nvmlDeviceGetHandleByIndex_v2(self, index, device):  # noqa: N802
+                device._obj.value = 1000 + index
+                return 0
+
+            def nvmlDeviceGetMemoryInfo(self, device, memory):  # noqa: N802
+                assert device.value == 1000
+                memory._obj.total, memory._obj.used = 8 * 2**30, 2**30
+                return 0
+
+        monkeypatch.setattr(vitals, "_management_library", Library)
+        found = vitals.look(gpu=True)
+        assert (found.gpu_used_bytes, found.gpu_bytes) == (2**30, 8 * 2**30)
+        monkeypatch.setattr(Library, "nvmlDeviceGetMemoryInfo", lambda *_: 3)
+        assert vitals.look(gpu=True).gpu_bytes is None
+
     def test_a_machine_without_a_gpu_says_nothing_of_it(self, monkeypatch):
         monkeypatch.setattr(vitals, "_management_library", lambda: None)
         assert vitals.look(gpu=True).gpu_bytes is None
