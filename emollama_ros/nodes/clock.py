@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from builtin_interfaces.msg import Time
+    from builtin_interfaces.msg import Duration, Time
 
 SECOND = 1_000_000_000
 
@@ -15,6 +15,8 @@ SECOND = 1_000_000_000
 MAX_DRIFT_NS = 40_000_000
 #: Chunks over which a disagreement must last. A late read catches up at once; lost samples do not come back.
 DRIFT_CHUNKS = 16
+#: Disagreement that no late read explains, ns: a source that paused, a clock that was set. It counts at once.
+MAX_JITTER_NS = SECOND
 
 
 def stamp_ns(stamp: Time) -> int:
@@ -30,12 +32,21 @@ def ros_time(time_ns: int) -> Time:
     return Time(sec=sec, nanosec=nanosec)
 
 
+def ros_duration(duration_ns: int) -> Duration:
+    """Return nanoseconds as a ROS duration message."""
+    from builtin_interfaces.msg import Duration
+
+    sec, nanosec = divmod(int(duration_ns), SECOND)
+    return Duration(sec=sec, nanosec=nanosec)
+
+
 class CaptureClock:
     """Capture time of recorded samples, by counting them.
 
     The moment a blocking read returns wobbles with the scheduler; the sample count does not. So the
     first read sets the time and counting carries it on. Only a disagreement that lasts (samples lost in
-    an overflow, a sound card that is not quite at its nominal rate) moves it. One thread only.
+    an overflow, a sound card that is not quite at its nominal rate) moves it, or one beyond any lateness (the
+    source paused, the clock was set). One thread only.
     """
 
     def __init__(self, rate: int, latency_ns: int = 0) -> None:
@@ -81,8 +92,13 @@ class CaptureClock:
     def _follow(self, error_ns: int) -> None:
         self._errors.append(error_ns)
         # The smallest error is the one least delayed by the scheduler.
-        error = min(self._errors, key=abs)
-        if len(self._errors) == DRIFT_CHUNKS and abs(error) > MAX_DRIFT_NS:
-            self._anchor_ns = (self._anchor_ns or 0) + error
-            self._errors.clear()
-            self.corrections += 1
+        lasting = min(self._errors, key=abs)
+        if abs(error_ns) > MAX_JITTER_NS:
+            self._move(error_ns)
+        elif len(self._errors) == DRIFT_CHUNKS and abs(lasting) > MAX_DRIFT_NS:
+            self._move(lasting)
+
+    def _move(self, error_ns: int) -> None:
+        self._anchor_ns = (self._anchor_ns or 0) + error_ns
+        self._errors.clear()
+        self.corrections += 1

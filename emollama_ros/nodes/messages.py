@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from emollama_ros.errors import InputError
 from emollama_ros.estimate import EmotionEstimate, Reasoning, Status
 from emollama_ros.labels import UNKNOWN
@@ -16,8 +13,6 @@ from emollama_ros.nodes.clock import ros_time, stamp_ns
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
-
-RATES_HZ = (8000, 192000)
 
 
 def require_stamp(message: Image | CompressedImage | AudioChunk) -> int:
@@ -30,26 +25,6 @@ def require_stamp(message: Image | CompressedImage | AudioChunk) -> int:
     if stamp <= 0:
         raise InputError("header.stamp is 0; the driver must set the time of capture")
     return stamp
-
-
-def chunk_samples(message: AudioChunk) -> NDArray[np.int16]:
-    """Return the interleaved samples of a chunk, int16 ``[n * channels]``, without a copy.
-
-    Raises:
-        InputError: No samples, or a sample rate or channel count that cannot be.
-    """
-    if not RATES_HZ[0] <= message.sample_rate <= RATES_HZ[1]:
-        raise InputError(
-            f"sample_rate is {message.sample_rate} Hz; it must be {RATES_HZ[0]} to {RATES_HZ[1]}"
-        )
-    if not 1 <= message.channels <= 8:
-        raise InputError(f"channels is {message.channels}; it must be 1 to 8")
-    samples = np.frombuffer(message.samples, np.int16)
-    if len(samples) == 0 or len(samples) % message.channels:
-        raise InputError(
-            f"{len(samples)} samples for {message.channels} channel(s); send whole frames, at least one"
-        )
-    return samples
 
 
 def state_message(

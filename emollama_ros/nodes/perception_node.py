@@ -84,7 +84,7 @@ class PerceptionNode(LifecycleNode):
         self._estimated_ns = self._now_ns()
         self._outlet.reset("waiting for input")
         self._outlet.source_id = self._settings.source_id
-        self._sensors = Sensors(self, self._settings, pipeline, self._now_ns)
+        self._sensors = Sensors(self, self._settings, pipeline.feeds[0], self._now_ns)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -18,6 +18,9 @@ STATES_HEARD = QoSProfile(
 REASONING = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 DIAGNOSTICS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 TRANSCRIPT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+#: What raw sound is: kept for late subscribers by ros-drivers' audio_capture 0.4.0, repeated before that.
+AUDIO_INFO_KEPT = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+AUDIO_INFO_REPEATED = QoSProfile(depth=1)
 #: Offered reliable, so that a subscriber of either kind is served.
 IMAGE_OUT = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 AUDIO_OUT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
@@ -31,3 +34,8 @@ def image_in(reliability: str) -> QoSProfile:
 def audio_in(reliability: str) -> QoSProfile:
     """Subscribe to a microphone: every sample counts, so a queue of seconds."""
     return QoSProfile(depth=100, reliability=_RELIABILITY[reliability])
+
+
+def transcript_in(reliability: str) -> QoSProfile:
+    """Subscribe to a speech recogniser: every sentence counts."""
+    return QoSProfile(depth=10, reliability=_RELIABILITY[reliability])

@@ -1,37 +1,48 @@
-"""The subscriptions of a perception node: convert, append, count; nothing else happens in a callback."""
+"""The subscriptions of one source: convert, append, count; nothing else happens in a callback."""
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import String
-
-from emollama_ros.errors import InputError
-from emollama_ros.msg import AudioChunk
-from emollama_ros.nodes import messages, qos
+from emollama_ros.nodes import qos
+from emollama_ros.nodes.adapters.choice import Adapter, Wish
+from emollama_ros.nodes.adapters.sound import SOUNDS, Form
+from emollama_ros.nodes.adapters.words import WORDS
+from emollama_ros.nodes.audio_info import AudioInfoInput
 from emollama_ros.nodes.audio_input import AudioInput
 from emollama_ros.nodes.image_input import image_pixels
 from emollama_ros.nodes.inputs import InputMeter, Inputs
-from emollama_ros.nodes.loading import Pipeline
+from emollama_ros.nodes.listening import Listener, Take
+from emollama_ros.nodes.messages import require_stamp
 from emollama_ros.nodes.parameters import PerceptionParameters
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+    from emollama_ros.pipeline import Feed
 
-def input_topics(settings: PerceptionParameters) -> tuple[str, str, str]:
-    """Return the relative names of the camera, microphone and transcript topics."""
+#: What a camera may send; the parameter image_transport chooses, for it also chooses the topic.
+PICTURES = (
+    Adapter("sensor_msgs/Image", image_pixels, install="install ros-$ROS_DISTRO-sensor-msgs", value="raw"),
+    Adapter(
+        "sensor_msgs/CompressedImage",
+        image_pixels,
+        install="install ros-$ROS_DISTRO-sensor-msgs",
+        value="compressed",
+    ),
+)
+
+
+def input_topics(settings: PerceptionParameters, prefix: str = "") -> tuple[str, str, str]:
+    """Return the relative names of the camera, microphone and transcript topics of a source."""
     picture = "camera/image_raw" + "/compressed" * (settings.image_transport == "compressed")
-    return picture, "audio", "transcript"
+    return prefix + picture, prefix + "audio", prefix + "transcript"
 
 
 class Sensors:
-    """Feeds one pipeline for as long as the node is active. Used in the executor's thread only.
+    """Feeds one source of a pipeline for as long as the node perceives. Used in the executor's thread only.
 
     Attributes:
         inputs: What arrived.
@@ -39,88 +50,104 @@ class Sensors:
     """
 
     def __init__(
-        self, node: Node, settings: PerceptionParameters, pipeline: Pipeline, now_ns: Callable[[], int]
+        self,
+        node: Node,
+        settings: PerceptionParameters,
+        feed: Feed,
+        now_ns: Callable[[], int],
+        prefix: str = "",
     ) -> None:
         """Subscribe.
 
         Args:
             node: Where to subscribe.
-            settings: Transport and reliability.
-            pipeline: What is fed.
+            settings: Types, transport and reliability.
+            feed: What is fed.
             now_ns: The steady clock.
+            prefix: Put before every topic, such as ``left/``.
         """
-        self._node, self._pipeline, self._now_ns = node, pipeline, now_ns
-        self._audio = AudioInput()
-        self._open: dict[str, Any] = {}
-        self._asked = settings
+        self._node, self._feed, self._now_ns = node, feed, now_ns
+        self._latency_ns = round(settings.audio_latency_ms * 1e6)
         self.frame_id = ""
-        self.inputs = Inputs(*(InputMeter(node.resolve_topic_name(name)) for name in input_topics(settings)))
-        picture = CompressedImage if settings.image_transport == "compressed" else Image
-        self._listen(self.inputs.image, picture, self._take_image, qos.image_in(settings.image_reliability))
-        self._listen(
-            self.inputs.audio, AudioChunk, self._take_audio, qos.audio_in(settings.audio_reliability)
+        self.inputs = Inputs(
+            *(InputMeter(node.resolve_topic_name(name)) for name in input_topics(settings, prefix))
         )
-        self._listen(self.inputs.transcript, String, self._take_transcript, qos.TRANSCRIPT)
+        assumed = Form(settings.audio_rate, settings.audio_channels)
+        self._info = AudioInfoInput(node, prefix, assumed)
+        self._listeners = self._listen(settings)
 
     def close(self) -> None:
         """Unsubscribe."""
-        for subscription in self._open.values():
-            self._node.destroy_subscription(subscription)
-        self._open = {}
+        for listener in self._listeners:
+            listener.close()
+        self._info.close()
 
     def tick(self) -> None:
-        """Do what is due once a second: rates, and meeting a microphone that offers less than was asked."""
+        """Do what is due: rates, and following publishers that came, went or changed."""
         for meter in self.inputs.all:
-            meter.tick(self._now_ns())
-        audio = self.inputs.audio
-        if audio.mismatch and not audio.received and self._asked.audio_reliability == "reliable":
-            audio.mismatch = False
-            self._node.get_logger().warning(
-                f"{audio.topic} is published best effort: samples may be lost on the way"
-            )
-            self._node.destroy_subscription(self._open[audio.topic])
-            self._listen(audio, AudioChunk, self._take_audio, qos.audio_in("best_effort"))
+            meter.tick(self._now_ns(), self._clock_ns())
+        for listener in self._listeners:
+            listener.tick()
+        if self.inputs.audio.received:
+            self._info.say_what_is_assumed(self.inputs.audio.topic)
 
-    def _listen(self, meter: InputMeter, kind: type, take: Callable[[Any], int], profile: Any) -> None:
-        events = SubscriptionEventCallbacks(
-            message_lost=lambda event: meter.lose(self._now_ns(), event.total_count_change),
-            incompatible_qos=lambda event: setattr(meter, "mismatch", True),
+    def _listen(self, asked: PerceptionParameters) -> tuple[Listener, ...]:
+        image, audio, words = self.inputs.all
+        parts = (
+            (image, "image_transport", asked.image_transport, PICTURES),
+            (audio, "audio_type", asked.audio_type, SOUNDS),
+            (words, "transcript_type", asked.transcript_type, WORDS),
         )
-        self._open[meter.topic] = self._node.create_subscription(
-            kind, meter.topic, partial(self._accept, meter, take), profile, event_callbacks=events
+        wishes = [Wish(meter.topic, *rest) for meter, *rest in parts]
+        listener = partial(Listener, self._node, now_ns=self._now_ns)
+        return (
+            listener(image, wishes[0], qos.image_in, asked.image_reliability, self._picture_taker),
+            listener(audio, wishes[1], qos.audio_in, asked.audio_reliability, self._sound_taker),
+            listener(words, wishes[2], qos.transcript_in, "reliable", self._words_taker),
         )
 
-    def _accept(self, meter: InputMeter, take: Callable[[Any], int], message: Any) -> None:
-        try:
-            meter.accept(self._now_ns(), take(message))
-        except InputError as error:
-            if meter.refuse(self._now_ns(), str(error)):
-                self._node.get_logger().warning(f"{meter.topic}: {error}")
-        except Exception as error:  # one strange message must not end a robot's perception
-            if meter.refuse(self._now_ns(), f"unexpected {type(error).__name__}: {error}"):
-                self._node.get_logger().error(f"{meter.topic}:\n{traceback.format_exc()}")
+    def _picture_taker(self, adapter: Adapter) -> Take:
+        return self._take_picture
 
-    # Each returns the stamp up to which its stream is now complete, or raises InputError.
-
-    def _take_image(self, message: Image | CompressedImage) -> int:
-        stamp = messages.require_stamp(message)
-        if self._pipeline.intake.wants_frame(stamp):
-            self._pipeline.push_frame(stamp, image_pixels(message))
+    def _sound_taker(self, adapter: Adapter) -> Take:
+        """Begin a new sound: another type is another driver."""
+        if adapter.described:
+            self._info.open()
         else:
-            self._pipeline.skip_frame(stamp)
-        self.frame_id = message.header.frame_id
-        return stamp
+            self._info.close()
+        return partial(self._take_sound, adapter, AudioInput(self._latency_ns))
 
-    def _take_audio(self, message: AudioChunk) -> int:
-        sound = self._audio.convert(message)
+    def _words_taker(self, adapter: Adapter) -> Take:
+        return partial(self._take_words, adapter)
+
+    def _take_picture(self, message: Any, waited_ns: int) -> tuple[int, int]:
+        stamp = require_stamp(message)
+        if self._feed.wants_frame(stamp):
+            self._feed.push_frame(stamp, image_pixels(message, self._feed.frame_size))
+        else:
+            self._feed.skip_frame(stamp)
+        self.frame_id = message.header.frame_id
+        return stamp, 0
+
+    def _take_sound(
+        self, adapter: Adapter, audio: AudioInput, message: Any, waited_ns: int
+    ) -> tuple[int, int]:
+        chunk = adapter.convert(message, self._info.form)
+        sound = audio.convert(chunk, self._clock_ns() - waited_ns)
         if sound.missing:
             self.inputs.audio.lose(self._now_ns(), sound.missing)
-        self._pipeline.push_audio(sound.stamp_ns, sound.samples)
+        self._feed.push_audio(sound.stamp_ns, sound.samples)
         if not self.inputs.image.received:
-            self.frame_id = message.header.frame_id
-        return sound.end_ns
+            self.frame_id = chunk.frame_id
+        return sound.end_ns, sound.end_ns - sound.stamp_ns
 
-    def _take_transcript(self, message: String) -> int:
-        now = self._node.get_clock().now().nanoseconds  # String has no header
-        self._pipeline.push_transcript(now, message.data)
+    def _take_words(self, adapter: Adapter, message: Any, waited_ns: int) -> tuple[int, int]:
+        words = adapter.convert(message)
+        stamp: int = self._clock_ns() - waited_ns if words.stamp_ns is None else words.stamp_ns
+        if words.text.strip():
+            self._feed.push_transcript(stamp, words.text)
+        return stamp, 0
+
+    def _clock_ns(self) -> int:
+        now: int = self._node.get_clock().now().nanoseconds
         return now

@@ -136,3 +136,19 @@ def write_clip(path, seconds=4.0, video=True, audio=True, fps=15):
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4")
+
+
+@pytest.fixture
+def driver(ros_environment):
+    """Make publishers, each in a participant of its own."""
+    from sensing import Driver
+
+    made = []
+
+    def start(*args, **options):
+        made.append(Driver(*args, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()

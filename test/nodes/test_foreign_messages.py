@@ -1,0 +1,61 @@
+"""Messages of packages that are not on PyPI: real type support, each package in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("emollama_ros.msg", reason="needs the built messages")
+
+import workspaces
+from sensing import Listening
+
+pytestmark = pytest.mark.ros
+
+PUBLISH = """
+import rclpy
+from audio_common_msgs.msg import AudioStamped
+rclpy.init()
+node = rclpy.create_node("audio_capturer_node")
+node.create_publisher(AudioStamped, "audio", 10)
+rclpy.spin(node)
+"""
+
+
+@pytest.fixture(scope="session")
+def prefixes(ros_environment):
+    return workspaces.built()
+
+
+@pytest.mark.parametrize("name", workspaces.PACKAGES)
+def test_on_a_machine_that_has(name, prefixes):
+    inside = workspaces.HERE / f"inside_{name}.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", inside],
+        env=workspaces.environment(prefixes / name),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout and "skipped" not in done.stdout
+
+
+def test_messages_that_are_not_installed_here_are_named_with_both_sides_and_the_fix(graph, prefixes):
+    here = Listening(graph)
+    talker = subprocess.Popen(
+        [sys.executable, "-c", PUBLISH], env=workspaces.environment(prefixes / "mgonzs13")
+    )
+    try:
+        graph.until(lambda: here.complaint, "a complaint")
+    finally:
+        talker.kill()
+        talker.wait()
+    assert here.complaint.startswith(
+        "/audio is published as audio_common_msgs/AudioStamped by /audio_capturer_node, and heard as "
+        "emollama_ros/AudioChunk here: build audio_common_msgs of mgonzs13/audio_common"
+    )
+    graph.until(lambda: not here.complaint, "that the complaint ends with its cause")
