@@ -241,6 +241,19 @@ def test_growth_is_the_ratio_turn_by_turn():
     assert found["vision_short_ms"]["max"] == 8.0 and found["vision_long_ms"]["n"] == 4
 
 
+def test_sources_have_nothing_in_common():
+    growth = pytest.importorskip("benchmark.growth", reason="needs the packages of the demo")
+    from emollama_ros.streams import AudioSpan, FrameBatch, Window
+
+    random = np.random.default_rng(0)
+    frames = FrameBatch(np.array([1, 2]), random.integers(0, 255, (2, 64, 64, 3), np.uint8))
+    window = Window(0, 10**9, frames, AudioSpan(0, random.normal(size=16_000).astype(np.float32), 1.0), "")
+    made = [growth.of_source(window, source) for source in range(growth.SOURCES)]
+    assert len({image.tobytes() for one in made for image in one.frames.images}) == 2 * growth.SOURCES
+    assert len({one.audio.samples.tobytes() for one in made}) == growth.SOURCES
+    assert growth.of_source(Window(0, 1), 2) == Window(0, 1)
+
+
 def test_lost_sound_of_every_run_is_counted():
     run = {"dropped": {"audio_samples": 1, "audio_gaps_samples": 2}}
     results = {
