@@ -391,6 +391,15 @@ BLANK_PICTURE = Condition(
     "All pixels are nearly equal.",
     "Uncover the lens, switch on the light; look at it with `ros2 run rqt_image_view rqt_image_view`.",
 )
+FROZEN_PICTURE = Condition(
+    "window.frozen_picture",
+    Status.DEGRADED,
+    Level.WARN,
+    "picture has not changed for {seconds:.1f} s (camera frozen, or a still)",
+    "Pictures come with new stamps and every pixel is the same, which the noise of a real sensor never is."
+    " The label is of that picture, and cannot change.",
+    "Restart the camera's driver. In simulation, and for stills, nothing.",
+)
 MISSING = Condition(
     "window.missing",
     Status.DEGRADED,

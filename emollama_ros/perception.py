@@ -30,6 +30,9 @@ SHORTEST_AUDIO_S = 0.4
 LEAST_VALID_AUDIO = 0.5
 #: A picture whose pixels spread less than this (0..255) is black, white or covered.
 BLANK_SPREAD = 4.0
+#: Time over which no pixel changes before a camera is said to be frozen: the noise of a sensor never repeats
+#: itself, but a compressed video of somebody who sits still may for a moment.
+FROZEN_S = 1.0
 #: Keeps logarithms of probabilities finite.
 TINY = 1e-9
 
@@ -259,9 +262,22 @@ def usable_modalities(window: Window) -> tuple[Modality, tuple[str, ...]]:
             faults.append(conditions.BLANK_PICTURE.say().text)
         else:
             usable |= Modality.VIDEO
+            faults += frozen(window.frames)
     if window.transcript.strip():
         usable |= Modality.TEXT
     return usable, tuple(faults)
+
+
+def frozen(frames: FrameBatch) -> list[str]:
+    """Say that the last pictures are one picture: a driver that repeats it with new stamps, or a still.
+
+    It is used all the same, for stills are legal; but a robot should not trust a label that cannot change.
+    """
+    newest, since = frames.images[-1], len(frames.images) - 1
+    while since > 0 and np.array_equal(frames.images[since - 1], newest):
+        since -= 1
+    seconds = (int(frames.stamps_ns[-1]) - int(frames.stamps_ns[since])) / 1e9
+    return [conditions.FROZEN_PICTURE.say(seconds=seconds).text] if seconds >= FROZEN_S else []
 
 
 def _audio_fault(audio: AudioSpan, window_ns: int) -> str:
