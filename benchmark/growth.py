@@ -70,31 +70,38 @@ def _ending_together(clip: Path) -> Iterator[tuple[Window, Window]]:
 
 
 def of_sources(bundle: Bundle, clip: Path, windows: int, threads: int) -> dict[str, Any]:
-    """The whole fast path of one source, and of several at once, cutting the windows included."""
-    one, many = _perception(bundle, threads), _perception(bundle, threads)
+    """The whole fast path of one source, and of several at once, cutting the windows included.
+
+    ``apart``: everybody has a camera and a microphone; nothing is shared. ``one_microphone``: several faces,
+    and the same sound for all.
+    """
+    sides = {name: _perception(bundle, threads) for name in ("one", "apart", "one_microphone")}
     full_ns = round(PipelineConfig().window_s * 1e9)
     taken: Taken = {}
     while len(taken.get("total_one_ms", ())) < windows:
-        one.reset()
-        many.reset()
+        for perception in sides.values():
+            perception.reset()
         for turn, (cut_ms, window) in enumerate(cut_windows(clip, PipelineConfig())):
-            for name, perception, count in in_turn(turn, ("one", one, 1), ("many", many, SOURCES)):
-                spent = cut_ms * count + _perceived_ms(
-                    perception, [of_source(window, i) for i in range(count)]
-                )
+            for name, perception in in_turn(turn, *sides.items()):
+                given = of_several(window, 1 if name == "one" else SOURCES, name == "one_microphone")
+                spent = cut_ms * len(given) + _perceived_ms(perception, given)
                 if window.end_ns - window.start_ns >= full_ns:
                     _add(taken, f"total_{name}_ms", spent)
-    return {"many": SOURCES} | _compared(taken, "total", "one", "many")
+    compared = [_compared(taken, "total", "one", name) for name in ("apart", "one_microphone")]
+    return {"many": SOURCES, **compared[0], **compared[1]}
 
 
-def of_source(window: Window, source: int) -> Window:
-    """The window of somebody else: other pictures, other sound, so that nothing can be shared."""
-    frames, audio = window.frames, window.audio
-    if frames is not None:
-        frames = replace(frames, images=np.roll(frames.images, 7 * source, axis=2))
-    if audio is not None:
-        audio = replace(audio, samples=np.roll(audio.samples, 1600 * source))
-    return replace(window, frames=frames, audio=audio)
+def of_several(window: Window, count: int, one_microphone: bool) -> list[Window]:
+    """Windows of so many sources: other pictures, and other sound unless they share a microphone."""
+    windows = []
+    for source in range(count):
+        frames, audio = window.frames, window.audio
+        if frames is not None:
+            frames = replace(frames, images=np.roll(frames.images, 7 * source, axis=2))
+        if audio is not None and not one_microphone:
+            audio = replace(audio, samples=np.roll(audio.samples, 1600 * source))
+        windows.append(replace(window, frames=frames, audio=audio))
+    return windows
 
 
 def in_turn(turn: int, *sides: Side) -> tuple[Side, ...]:
@@ -126,5 +133,6 @@ def _compared(taken: Taken, stage: str, less: str = "short", more: str = "long")
     return {
         f"{stage}_{less}_ms": summary(small),
         f"{stage}_{more}_ms": summary(large),
-        f"{stage}_costs_times": {"n": len(ratios)} | {k: significant(float(v), 3) for k, v in quartiles},
+        f"{stage}_{more}_costs_times": {"n": len(ratios)}
+        | {k: significant(float(v), 3) for k, v in quartiles},
     }

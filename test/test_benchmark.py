@@ -192,7 +192,7 @@ def test_labels_are_compared_with_those_of_labels_alone():
 
 def test_aims_say_whether_they_were_reached():
     results = {
-        "growth": {"window": {"vision_costs_times": {"n": 3, "p50": 1.3}}},
+        "growth": {"window": {"vision_long_costs_times": {"n": 3, "p50": 1.3}}},
         "engines": {"threads_1": {"fusion": {"torch_over_onnxruntime": {"n": 3, "p50": 1.99}}}},
         "ros": {"null_engine": {"processes": {"perception": {"cpu_percent_of_a_core": 15.1}}}},
     }
@@ -237,21 +237,24 @@ def test_growth_is_the_ratio_turn_by_turn():
     assert [growth.in_turn(turn, "a", "b") for turn in range(3)] == [("a", "b"), ("b", "a"), ("a", "b")]
     taken = {"vision_short_ms": [1.0, 2.0, 4.0, 8.0], "vision_long_ms": [2.0, 2.0, 4.0, 16.0]}
     found = growth._compared(taken, "vision")
-    assert found["vision_costs_times"] == {"n": 4, "p25": 1.0, "p50": 1.5, "p75": 2.0}
+    assert found["vision_long_costs_times"] == {"n": 4, "p25": 1.0, "p50": 1.5, "p75": 2.0}
     assert found["vision_short_ms"]["max"] == 8.0 and found["vision_long_ms"]["n"] == 4
 
 
-def test_sources_have_nothing_in_common():
+def test_sources_share_nothing_but_a_microphone():
     growth = pytest.importorskip("benchmark.growth", reason="needs the packages of the demo")
     from emollama_ros.streams import AudioSpan, FrameBatch, Window
 
     random = np.random.default_rng(0)
     frames = FrameBatch(np.array([1, 2]), random.integers(0, 255, (2, 64, 64, 3), np.uint8))
     window = Window(0, 10**9, frames, AudioSpan(0, random.normal(size=16_000).astype(np.float32), 1.0), "")
-    made = [growth.of_source(window, source) for source in range(growth.SOURCES)]
+    made = growth.of_several(window, growth.SOURCES, one_microphone=False)
     assert len({image.tobytes() for one in made for image in one.frames.images}) == 2 * growth.SOURCES
     assert len({one.audio.samples.tobytes() for one in made}) == growth.SOURCES
-    assert growth.of_source(Window(0, 1), 2) == Window(0, 1)
+    faces = growth.of_several(window, growth.SOURCES, one_microphone=True)
+    assert all(one.audio is window.audio for one in faces)
+    assert [one.frames.images.tobytes() for one in faces] == [one.frames.images.tobytes() for one in made]
+    assert growth.of_several(Window(0, 1), 2, one_microphone=False) == [Window(0, 1)] * 2
 
 
 def test_lost_sound_of_every_run_is_counted():
