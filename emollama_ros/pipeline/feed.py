@@ -15,7 +15,7 @@ from emollama_ros.pipeline.config import PipelineConfig
 from emollama_ros.pipeline.health import FeedHealth
 from emollama_ros.pipeline.intake import Intake, note_missing
 from emollama_ros.smoothing import Smoother
-from emollama_ros.streams import Window
+from emollama_ros.streams import Grid, Window
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,21 @@ class Feed:
     One thread hands in pictures; everything else may come from any thread.
     """
 
-    def __init__(self, source: int, config: PipelineConfig, notify: Callable[[], None]) -> None:
+    def __init__(
+        self, source: int, config: PipelineConfig, notify: Callable[[], None], grid: Grid | None = None
+    ) -> None:
         """Make an empty feed.
 
         Args:
             source: Its index in the pipeline.
             config: Times and expectations.
             notify: Called when a window is complete, or the clock began anew.
+            grid: Where windows end, shared with other sources, so that they are perceived together.
         """
         self.source = source
         self._config = config
         self._notify = notify
-        self._intake = Intake(config)
+        self._intake = Intake(config, grid)
         self._smoother = Smoother(config.smoothing)
         self._lock = threading.Lock()
         self._restarted = False
@@ -113,6 +116,13 @@ class Feed:
         self._smoother.settings = config.smoothing
         self._config = config
         self._received(False)
+
+    def forget(self) -> None:
+        """Forget what was received and how labels were going; the counters go on."""
+        self._intake.forget()
+        self._smoother.reset()
+        with self._lock:
+            self._due_since_ns = None
 
     @property
     def waiting_ms(self) -> float:

@@ -12,7 +12,7 @@ from emollama_ros import conditions
 from emollama_ros.estimate import EmotionEstimate, Modality, Status
 from emollama_ros.pipeline.config import MOST_PATIENCE_S, PipelineConfig
 from emollama_ros.preprocess.image import to_model_frame
-from emollama_ros.streams import AudioRing, FrameRing, TranscriptRing, Window, WindowClock, cut_window
+from emollama_ros.streams import AudioRing, FrameRing, Grid, TranscriptRing, Window, WindowClock, cut_window
 
 #: A window is still whole when it is cut this long after its end: the longest patience, and work begun late.
 _SLACK_S = MOST_PATIENCE_S + 1.0
@@ -22,14 +22,24 @@ _MOST_FRAME_BYTES = 128 * 2**20
 class Intake:
     """What one source sent in the last seconds. Thread-safe; one thread hands in pictures."""
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: PipelineConfig, grid: Grid | None = None) -> None:
+        """Take the memory of the rings.
+
+        Args:
+            config: Times and frames.
+            grid: Where windows end, shared with other sources.
+        """
         keep_s = config.window_s + _SLACK_S
         self._size, self._hz = config.frame_size, config.frame_hz
         self._frames = FrameRing(keep_s, config.frame_hz, config.frame_size, _MOST_FRAME_BYTES)
         self._audio = AudioRing(keep_s)
         self._transcripts = TranscriptRing(keep_s)
         self.clock = WindowClock(
-            config.window_s, config.hop_s, config.patience_s, min_window_s=min(1.0, config.window_s)
+            config.window_s,
+            config.hop_s,
+            config.patience_s,
+            min_window_s=min(1.0, config.window_s),
+            grid=grid,
         )
         self.frames_received = 0
 
@@ -67,6 +77,12 @@ class Intake:
         """Cut the window that ends at ``end_ns``."""
         start, end = self.clock.span(end_ns)
         return cut_window(start, end, frames=self._frames, audio=self._audio, transcripts=self._transcripts)
+
+    def forget(self) -> None:
+        """Forget everything that was received, and what time it is; the counters go on."""
+        for ring in (self._frames, self._audio, self._transcripts):
+            ring.clear()
+        self.clock.reset()
 
     def fill(self, window: Window) -> dict[str, float]:
         """How much of a window was there, 0..1, by stream."""

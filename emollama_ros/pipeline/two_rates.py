@@ -16,6 +16,7 @@ from emollama_ros.pipeline.health import Health, Tally, sum_up
 from emollama_ros.pipeline.intake import Intake
 from emollama_ros.pipeline.interfaces import Explainer, Perceiver
 from emollama_ros.pipeline.slow import SlowWorker
+from emollama_ros.streams import Grid
 
 
 class EmotionPipeline:
@@ -54,7 +55,8 @@ class EmotionPipeline:
         self._tally = Tally()
         self._worker: FastWorker | None = None
         self._slow: SlowWorker | None = None
-        self.feeds = tuple(Feed(source, config, self._notify) for source in range(sources))
+        grid = Grid() if sources > 1 else None
+        self.feeds = tuple(Feed(source, config, self._notify, grid) for source in range(sources))
 
     def start(self) -> None:
         """Start the workers. Does nothing when they run."""
@@ -67,12 +69,18 @@ class EmotionPipeline:
         self._worker.start()
 
     def stop(self) -> None:
-        """Stop the workers; the current window is finished, a reasoning under way is cancelled."""
+        """Stop the workers and forget all input.
+
+        The current window is finished, a reasoning under way is cancelled.
+        """
         if self._worker is not None:
             self._worker.stop()
         if self._slow is not None:
             self._slow.stop()
         self._worker = self._slow = None
+        for feed in self.feeds:
+            feed.forget()
+        self._perception.reset()  # it remembers pictures of people
 
     def reconfigure(self, config: PipelineConfig) -> None:
         """Take other times and expectations at once; nothing buffered is lost.

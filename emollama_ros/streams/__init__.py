@@ -15,7 +15,7 @@ from emollama_ros.streams.media import (
     read_media,
 )
 from emollama_ros.streams.transcript_ring import TranscriptReport, TranscriptRing, TranscriptTotals
-from emollama_ros.streams.window import Window, WindowClock, cut_window
+from emollama_ros.streams.window import Grid, Window, WindowClock, cut_window
 
 __all__ = [
     "AudioEvent",
@@ -26,6 +26,7 @@ __all__ = [
     "FrameReport",
     "FrameRing",
     "FrameTotals",
+    "Grid",
     "MediaEvent",
     "MediaInfo",
     "MediaReader",

@@ -58,12 +58,28 @@ def cut_window(
     return Window(start_ns, end_ns, batch or None, span if span and span.valid > 0 else None, said)
 
 
+class Grid:
+    """Where windows end: whole hops from one instant. Clocks that share it are due together. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._origin_ns: int | None = None
+        self._lock = threading.Lock()
+
+    def origin(self, first_ns: int) -> int:
+        """Return the instant that hops count from; the first who asks brings it."""
+        with self._lock:
+            if self._origin_ns is None:
+                self._origin_ns = first_ns
+            return self._origin_ns
+
+
 class WindowClock:
     """Decides from data stamps alone when the next window is complete.
 
-    Windows end on a grid: whole hops after the first stamp. A window is due once every *active* stream
-    has reached its end. A stream that is more than the patience behind the newest one is not active: a
-    dead camera delays nothing for longer than the patience, and counts again when it catches up.
+    Windows end on a grid: whole hops after the first stamp, or after another clock's with which the grid is
+    shared. A window is due once every *active* stream has reached its end. A stream that is more than the
+    patience behind the newest one is not active: a dead camera delays nothing for longer than the patience,
+    and counts again when it catches up.
 
     The first window is due after ``min_window_s``, so that a robot answers early; until ``window_s`` of
     data exist, windows are shorter at the front (see ``span``).
@@ -82,6 +98,7 @@ class WindowClock:
         patience_s: float = 0.3,
         min_window_s: float = 1.0,
         pause_s: float = 10.0,
+        grid: Grid | None = None,
     ) -> None:
         """Make a clock that waits for its first stamp.
 
@@ -91,6 +108,8 @@ class WindowClock:
             patience_s: How far a stream may be behind the newest and still be waited for, s.
             min_window_s: Data needed before the first window, s; at most ``window_s``.
             pause_s: Silence of all streams after which the clock starts again, s.
+            grid: Shared with the clocks of other sources; ``None`` for one of its own, which begins at the
+                first stamp of every start.
 
         Raises:
             ConfigError: A value is not positive, or ``min_window_s`` exceeds ``window_s``.
@@ -103,6 +122,7 @@ class WindowClock:
         self._window_ns = to_ns(window_s)
         self._least_ns = to_ns(min_window_s)
         self._pause_ns = to_ns(pause_s)
+        self._grid = grid
         self._set_times(hop_s, patience_s)
         self._restarts = 0
         self._first_ns: int | None = None
@@ -130,7 +150,7 @@ class WindowClock:
             return mark is not None and mark >= self._next_ns
 
     def retime(self, hop_s: float, patience_s: float) -> None:
-        """Take another hop and patience; the next window ends one new hop after the last that was due.
+        """Take another hop and patience; the next window ends at most one new hop after the last.
 
         Raises:
             ConfigError: As when the clock is made.
@@ -139,7 +159,8 @@ class WindowClock:
             last_ns = self._next_ns - self._hop_ns
             self._set_times(hop_s, patience_s)
             if self._first_ns is not None:
-                self._next_ns = max(self._first_ns + self._first_end_ns, last_ns + self._hop_ns)
+                earliest_ns = self._on_grid(self._first_ns + self._first_end_ns)
+                self._next_ns = max(earliest_ns, self._on_grid(last_ns + 1))
 
     def advance(self, stream: str, stamp_ns: int, begin_ns: int | None = None) -> bool:
         """Note that a stream's data are complete up to a stamp.
@@ -161,7 +182,7 @@ class WindowClock:
                 self._restarts += 1
             if self._first_ns is None:
                 self._first_ns = stamp_ns if begin_ns is None else min(begin_ns, stamp_ns)
-                self._next_ns = self._first_ns + self._first_end_ns
+                self._next_ns = self._on_grid(self._first_ns + self._first_end_ns)
             self._latest[stream] = max(stamp_ns, self._latest.get(stream, stamp_ns))
             return restarted
 
@@ -203,6 +224,12 @@ class WindowClock:
         self._patience_ns = to_ns(patience_s)
         # The first grid point with enough data before it.
         self._first_end_ns = -(-self._least_ns // self._hop_ns) * self._hop_ns
+
+    def _on_grid(self, stamp_ns: int) -> int:
+        """The first end of a window at or after a stamp."""
+        assert self._first_ns is not None
+        origin_ns = self._grid.origin(self._first_ns) if self._grid else self._first_ns
+        return stamp_ns + (origin_ns - stamp_ns) % self._hop_ns
 
     def _forget(self) -> None:
         self._first_ns = None

@@ -63,7 +63,7 @@ def test_a_reasoning_that_fails_says_so_until_one_succeeds_and_labels_go_on(
     assert health.reasoning_error == "MemoryError: no room for the cache"
     assert (health.reasoning_faults, health.faults, health.last_error, health.windows) == (1, 0, "", 1)
     run.pipeline.start()
-    run.hear_each([1.5])
+    run.hear_each([2.5])
     run.reasonings.get(timeout=PATIENCE_S)
     run.pipeline.stop()
     health = run.pipeline.health()

@@ -146,8 +146,8 @@ def test_it_starts_again_after_a_stop_without_explaining_what_is_old(start: Call
     run.pipeline.stop()
     run.pipeline.start()
     run.pipeline.start()  # the second time does nothing
-    assert run.hear_each([2.0])[0].end_ns == 2 * S
-    assert explainer.begun.get(timeout=PATIENCE_S)[0].end_ns == 2 * S
+    assert run.hear_each([2.5])[0].end_ns == 5 * S // 2  # nothing from before the stop is left to explain
+    assert explainer.begun.get(timeout=PATIENCE_S)[0].end_ns == 5 * S // 2
 
 
 @pytest.mark.parametrize(
@@ -322,3 +322,17 @@ def test_an_intake_says_when_its_clock_began_anew() -> None:
     assert intake.push_audio(5 * S, np.zeros(1600, np.float32))
     assert not intake.push_frame(5 * S, picture(0))
     assert intake.push_frame(2 * S, picture(0))
+
+
+def test_what_is_stopped_forgets_what_was_seen_and_heard(start: Callable[..., Run]) -> None:
+    run = start()
+    run.hear_each([1.0, 1.5])
+    run.pipeline.push_frame(S, picture(9))
+    run.pipeline.push_transcript(S, "a secret")
+    assert run.pipeline.health().windows == 2 and min(run.pipeline.feeds[0].health().buffered_s.values()) >= 0
+    run.pipeline.stop()
+    assert set(run.pipeline.feeds[0].health().buffered_s.values()) == {0.0}
+    window = run.pipeline.intake.window(2 * S)
+    assert (window.frames, window.audio, window.transcript) == (None, None, "")
+    assert run.perceiver.resets[-1] is None  # of all sources
+    assert run.pipeline.health().windows == 2

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emollama_ros.errors import ConfigError
-from emollama_ros.streams import AudioRing, FrameRing, TranscriptRing, WindowClock, cut_window
+from emollama_ros.streams import AudioRing, FrameRing, Grid, TranscriptRing, WindowClock, cut_window
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -148,3 +150,28 @@ def test_cut_window_takes_what_there_is() -> None:
     assert full.frames is not None and len(full.frames) == 1 and full.transcript == "hello"
     assert full.audio is not None and len(full.audio.samples) == 16000 and full.audio.valid == 0.5
     assert cut_window(0, S).frames is None
+
+
+@given(
+    firsts=st.lists(st.integers(0, 10_000), min_size=1, max_size=4),
+    hops=st.lists(st.integers(100, 3000), min_size=1, max_size=3),
+)
+def test_clocks_that_share_a_grid_end_their_windows_together(firsts: list[int], hops: list[int]) -> None:
+    grid, ends = Grid(), list[set[int]]()
+    for first in firsts:
+        clock = WindowClock(hop_s=hops[0] / 1000, grid=grid)
+        ends.append(set(drain(clock, [("a", first + 10 * k) for k in range(2000)])))
+    for later in ends[1:]:
+        both = [t for t in later if min(ends[0]) <= t <= max(ends[0])]
+        assert set(both) <= ends[0]
+
+
+@given(st.lists(st.integers(100, 3000), max_size=5))
+def test_another_hop_leaves_no_gap_longer_than_itself(later: list[int]) -> None:
+    clock, stamp, ends = WindowClock(), 0, list[tuple[int, int]]()
+    for hop in (500, *later):
+        clock.retime(hop / 1000, 0.3)
+        for stamp in range(stamp, stamp + 3 * hop, 10):  # noqa: B020
+            clock.advance("a", stamp * MS)
+            ends += [(end // MS, hop) for end in clock.due()]
+    assert all(0 < after - before <= hop for (before, _), (after, hop) in pairwise(ends))
