@@ -57,8 +57,8 @@ doctor:  ## Report ROS 2, engines, devices and the model bundle
 setup:  ## Only make the environment, with ROS 2 and our messages
 	$(BOOTSTRAP) setup
 
-assemble:  ## Also fetch and assemble the language model
-	$(BOOTSTRAP) demo
+assemble:  ## Also fetch and assemble the language model and the speech model
+	$(BOOTSTRAP) assemble
 
 clean:  ## Delete what was built and cached, but keep the environment
 	rm -rf build install log dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

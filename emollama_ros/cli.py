@@ -37,6 +37,7 @@ from emollama_ros.bundle import (
 from emollama_ros.errors import BundleError, ConfigError, EmollamaError
 from emollama_ros.language.assemble import assemble
 from emollama_ros.nodes.timeline import Segment, merge
+from emollama_ros.speech.cli import app as speech_app
 
 BROKEN, REFUSED = 1, 2
 #: Value of `demo --source` for the clip of the package.
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 bundle_app = typer.Typer(help="Look at, check and assemble model bundles.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(speech_app, name="speech")
 
 BundleOption = Annotated[
     Path | None, typer.Option("--bundle", metavar="DIR", help="Model bundle; default: the one in use.")

