@@ -93,17 +93,29 @@ class Sensors:
 
     def _listen(self, asked: PerceptionParameters) -> tuple[Listener, ...]:
         image, audio, words = self.inputs.all
-        parts = (
-            (image, "image_transport", asked.image_transport, PICTURES),
-            (audio, "audio_type", asked.audio_type, SOUNDS),
-            (words, "transcript_type", asked.transcript_type, WORDS),
-        )
-        wishes = [Wish(meter.topic, *rest) for meter, *rest in parts]
         listener = partial(Listener, self._node, now_ns=self._now_ns)
         return (
-            listener(image, wishes[0], qos.image_in, asked.image_reliability, self._picture_taker),
-            listener(audio, wishes[1], qos.audio_in, asked.audio_reliability, self._sound_taker),
-            listener(words, wishes[2], qos.transcript_in, "reliable", self._words_taker),
+            listener(
+                image,
+                Wish(image.topic, "image_transport", asked.image_transport, PICTURES),
+                qos.image_in,
+                asked.image_reliability,
+                self._picture_taker,
+            ),
+            listener(
+                audio,
+                Wish(audio.topic, "audio_type", asked.audio_type, SOUNDS),
+                qos.audio_in,
+                asked.audio_reliability,
+                self._sound_taker,
+            ),
+            listener(
+                words,
+                Wish(words.topic, "transcript_type", asked.transcript_type, WORDS),
+                qos.transcript_in,
+                "reliable",
+                self._words_taker,
+            ),
         )
 
     def _picture_taker(self, adapter: Adapter) -> Take:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import array
+import dataclasses
 import math
+from pathlib import Path
 from types import SimpleNamespace as Message
 
 import numpy as np
@@ -18,6 +20,7 @@ from emollama_ros.nodes.adapters.sound import SOUNDS, Chunk, Form
 from emollama_ros.nodes.adapters.words import WORDS
 from emollama_ros.nodes.audio_input import AudioInput
 from emollama_ros.nodes.clock import SECOND
+from emollama_ros.nodes.parameters import PerceptionParameters
 from emollama_ros.preprocess.audio import to_float
 
 BY_TYPE = {adapter.type: adapter for adapter in SOUNDS + WORDS}
@@ -437,3 +440,17 @@ class TestChoice:
         assert "only emollama_ros/AudioChunk is heard" in words
         assert heard("auto", [ARRAY, OWN], BARE, BY_TYPE[ARRAY])[0] == ARRAY
         assert heard(ARRAY, [ARRAY, OWN], BARE) == (ARRAY, "")
+
+
+def test_the_document_lists_every_type_and_its_time():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "nodes.md").read_text()
+    rows = {
+        row[1].strip(" `"): row[3].strip() for line in text.splitlines() if len(row := line.split("|")) == 5
+    }
+    assert {adapter.type: adapter.time for adapter in SOUNDS + WORDS}.items() <= rows.items()
+
+
+def test_the_parameters_choose_among_every_type():
+    fields = {field.name: field.metadata["choices"] for field in dataclasses.fields(PerceptionParameters)}
+    assert set(fields["audio_type"]) == {"auto", *(adapter.setting for adapter in SOUNDS)}
+    assert set(fields["transcript_type"]) == {"auto", *(adapter.setting for adapter in WORDS)}
