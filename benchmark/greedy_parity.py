@@ -30,10 +30,10 @@ PROMPTS, TOKENS, SOFT = 50, 24, 21
 class _ExactHead(Decoder):
     """Scores of all tokens by a product in float32, which no shipped head gives."""
 
-    def logits(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def logits(self, row: int = -1) -> np.ndarray[Any, np.dtype[np.float32]]:
         """See `Decoder.logits`."""
         assert isinstance(self.embed, PlainTable)
-        return self.embed.rows @ self._last_hidden()
+        return self.embed.rows @ self._states()[row]
 
 
 def measure(gguf: Path, wheel: Path, prompts: int = PROMPTS) -> dict[str, Any]:

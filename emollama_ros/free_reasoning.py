@@ -4,6 +4,8 @@ The prompt is the one of training (``language.templates``), with the soft tokens
 text says about the label is not left to the model: a sentence with the published label is put into its mouth,
 and it may not name another label of the set (``language.generation``). What it says about the reasons is
 free. Transcript and question are data: what looks like a part of the prompt is taken out of them.
+
+What it wrote before helps it to write faster, and changes nothing of what it writes (``language.guesses``).
 """
 
 from __future__ import annotations
@@ -22,7 +24,16 @@ from emollama_ros.language import phrases
 from emollama_ros.language.assemble import TOKENIZER
 from emollama_ros.language.decoder import CAPACITY, Decoder
 from emollama_ros.language.feelings import other_feelings
-from emollama_ros.language.generation import Bounds, CausalModel, Floats, Generated, Sampling, TextWriter
+from emollama_ros.language.generation import (
+    Bounds,
+    CausalModel,
+    Floats,
+    Generated,
+    Guesser,
+    Sampling,
+    TextWriter,
+)
+from emollama_ros.language.guesses import GUESSES, Guesses, read_guesses
 from emollama_ros.language.templates import PLACEHOLDER, TRANSCRIPT_LIMIT, Template, as_data
 from emollama_ros.language.tokenizer import Tokenizer
 from emollama_ros.manifest import Prompt
@@ -96,6 +107,7 @@ class FreeReasoner:
         task: Task = "reason",
         stop_tokens: Sequence[int] = (),
         capacity: int = CAPACITY,
+        guesses: Guesser | None = None,
     ) -> None:
         """Compute the part of the prompt that is always the same.
 
@@ -106,6 +118,7 @@ class FreeReasoner:
             task: What is asked.
             stop_tokens: Tokens that end an answer.
             capacity: Positions of the model's caches.
+            guesses: Saves passes, and learns from every text.
 
         Raises:
             BundleError: The prompt has no question for this task.
@@ -114,6 +127,7 @@ class FreeReasoner:
             raise BundleError(f"the bundle's prompt has no question for {task!r}; export it with one")
         self._model, self._tokenizer, self._prompt, self._task = model, tokenizer, prompt, task
         self._stop_tokens, self._capacity = frozenset(stop_tokens), capacity
+        self._guesses = guesses
         self._maker = PromptMaker(prompt, tokenizer)
         self._model.prefill(self._model.embed(self._maker.before()))
         self._mark = self._model.snapshot()
@@ -140,6 +154,7 @@ class FreeReasoner:
             task=task,
             stop_tokens=tuple(tokenizer.controls.values()),
             capacity=decoder.capacity,
+            guesses=guesses_of(bundle, decoder),
         )
 
     def explain(
@@ -199,6 +214,7 @@ class FreeReasoner:
             self._tokenizer,
             self._sampling(estimate.sequence),
             self._bounds(estimate, room=self._capacity - self._mark - len(embeds)),
+            guesses=self._guesses,
             on_text=on_text,
             should_stop=should_stop,
         )
@@ -231,6 +247,20 @@ class FreeReasoner:
             stop_texts=(*self._prompt.stop, *_ENDS_THINKING, "\n"),
             forbidden=other_feelings(estimate.label, estimate.labels),
         )
+
+
+def guesses_of(bundle: Bundle, decoder: Decoder) -> Guesses | None:
+    """What a bundle's reasonings are guessed from at first; None where its decoder cannot check guesses.
+
+    Raises:
+        BundleError: The file with texts to begin with is damaged.
+    """
+    if not decoder.gives_rows:
+        return None
+    texts: Sequence[Sequence[int]] = ()
+    if GUESSES in bundle.manifest.files:
+        texts = read_guesses(bundle.file(GUESSES), decoder.vocab)
+    return Guesses(texts, cost=decoder.cost_of_more())
 
 
 def opening(estimate: EmotionEstimate, task: Task) -> str:

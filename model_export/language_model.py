@@ -218,8 +218,8 @@ def write_llama(
     """Write the files of any source of weights; see `write_language_model` and `decoder_graph`."""
     require_blocks(shape, weights)
     out.mkdir(parents=True, exist_ok=True)
-    decoder, decoder_tensors = decoder_graph(shape, weights, rope, finer)
-    head, head_tensors = head_graph(shape, weights, is_tied)
+    decoder, decoder_tensors = decoder_graph(shape, weights, rope, finer, checks=True)
+    head, head_tensors = head_graph(shape, weights, is_tied, checks=True)
     embedding_tensors = head_tensors if is_tied else embedding_table(shape, weights)
     data = {DECODER_DATA: decoder_tensors, EMBEDDINGS: embedding_tensors}
     if not is_tied:

@@ -9,6 +9,12 @@ vocabulary's logits come from a second graph (``head.onnx``) that reads the embe
 tied, or else has a table of its own), because text bound to a grammar needs the scores of a handful of
 words, not of 49,152.
 
+A graph that checks guesses gives the states of as many of the last positions as are asked for. And its
+attention always has a row more than it needs: ONNX Runtime's products with a single row round otherwise than
+those with several, by a last bit, which activations of eight bits then make much of. With two rows at least,
+a token has the very same scores whether it comes alone or among guesses. That costs a pass of one token about
+3 %.
+
 Weights stay outside: every initializer points into ``decoder.onnx.data``, ``embed_tokens.bin`` or
 ``head.onnx.data``, and the layout file says what each is made of, for ``emollama_ros.language.assemble`` to
 fill in without torch. `model_export.language_model` writes the same files from a model of transformers.
@@ -98,13 +104,20 @@ class _DecoderBuilder(GraphBuilder):
     """Adds nodes and weights layer by layer."""
 
     def __init__(
-        self, shape: LlamaShape, weights: WeightFormat, rope: str, finer: Collection[str] = ()
+        self,
+        shape: LlamaShape,
+        weights: WeightFormat,
+        rope: str,
+        finer: Collection[str] = (),
+        checks: bool = False,
     ) -> None:
         super().__init__(DECODER_DATA)
         self.shape = shape
         self.weights = weights
         self.rope = rope
         self.finer = frozenset(finer)
+        self.checks = checks
+        self._lengths = ["seqlens_k", "total_sequence_length"]
         self._sums: dict[str, str] = {}
 
     def build(self) -> onnx.ModelProto:
@@ -113,15 +126,28 @@ class _DecoderBuilder(GraphBuilder):
         self.input("inputs_embeds", TensorProto.FLOAT, [1, "sequence", s.hidden])
         self.input("seqlens_k", TensorProto.INT32, [1])
         self.input("total_sequence_length", TensorProto.INT32, [])
-        self.output("hidden", TensorProto.FLOAT, [1, 1, s.hidden])
+        self.output("hidden", TensorProto.FLOAT, [1, "rows" if self.checks else 1, s.hidden])
         for table in ("cos", "sin"):
             rope_table(self, table, table, s, self.rope)
         self.constant("last", np.array([-1], np.int64))
+        if self.checks:
+            # The constant is the default of an input: nobody has to give it.
+            self.input("last", TensorProto.INT64, ["rows"])
+            self._one_more()
         normed, residual = self._norm("inputs_embeds", "blk.0.attn_norm.weight"), "inputs_embeds"
         for layer in range(s.layers):
             normed, residual = self._block(layer, normed, residual)
         self.node("Identity", [normed], "hidden")
         return self.model("llama_decoder", _OPSET, ORT)
+
+    def _one_more(self) -> None:
+        """What the row needs that attention has more than is asked for."""
+        s = self.shape
+        self.constant("spare", np.zeros((1, 1, (s.heads + 2 * s.kv_heads) * s.head_dim), np.float32))
+        for name, value in (("slice.begin", [0]), ("slice.end", [-1]), ("slice.axis", [1])):
+            self.constant(name, np.array(value, np.int64))
+        self.constant("one", np.array(1, np.int32))
+        self._lengths = [self.node("Add", [name, "one"], f"{name}.spare") for name in self._lengths]
 
     def _block(self, layer: int, normed: str, residual: str) -> tuple[str, str]:
         s, prefix = self.shape, f"blk.{layer}."
@@ -135,7 +161,7 @@ class _DecoderBuilder(GraphBuilder):
         attended = self._attention(layer, qkv)
         last = layer == s.layers - 1
         if last:
-            # Only the last position is asked for: what follows need not be done for the others.
+            # Only the last position is asked for, or a few: what follows need not be done for the others.
             attended, residual = self._last(attended), self._last(residual)
         out = self._linear(
             attended, [f"{prefix}attn_output.weight"], f"{prefix}out", s.hidden, s.heads * s.head_dim
@@ -152,12 +178,14 @@ class _DecoderBuilder(GraphBuilder):
             size = [1, s.kv_heads, "capacity", s.head_dim]
             self.input(f"{past}.{part}", TensorProto.FLOAT, size)
             self.output(f"{present}.{part}", TensorProto.FLOAT, size)
-        lengths = ["seqlens_k", "total_sequence_length"]
+        attended = f"{out}.spare" if self.checks else out
+        if self.checks:
+            qkv = self.node("Concat", [qkv, "spare"], f"{qkv}.spare", axis=1)
         self.nodes.append(
             onnx.helper.make_node(
                 "GroupQueryAttention",
-                [qkv, "", "", f"{past}.key", f"{past}.value", *lengths, "cos", "sin"],
-                [out, f"{present}.key", f"{present}.value"],
+                [qkv, "", "", f"{past}.key", f"{past}.value", *self._lengths, "cos", "sin"],
+                [attended, f"{present}.key", f"{present}.value"],
                 domain=ORT,
                 num_heads=s.heads,
                 kv_num_heads=s.kv_heads,
@@ -166,6 +194,8 @@ class _DecoderBuilder(GraphBuilder):
                 scale=s.head_dim**-0.5,
             )
         )
+        if self.checks:
+            self.node("Slice", [attended, "slice.begin", "slice.end", "slice.axis"], out)
         return out
 
     def _feed_forward(self, prefix: str, x: str) -> str:
@@ -287,6 +317,7 @@ def decoder_graph(
     weights: WeightFormat = "int8",
     rope: Literal["computed", "stored"] = "computed",
     finer: Collection[str] = (),
+    checks: bool = False,
 ) -> tuple[onnx.ModelProto, list[Packed]]:
     """Build the decoder.
 
@@ -295,6 +326,8 @@ def decoder_graph(
     and ``past.N.value`` float32 (1, kv_heads, capacity, head_dim).
     Outputs: ``hidden`` float32 (1, 1, hidden), normed, of the last position; ``present.N.key|value``, to be
     bound to the very buffers of ``past.N.key|value``.
+    With ``checks``, ``last`` int64 (rows,) may be given: positions of this call counted from its end, [-1] if
+    it is not; ``hidden`` is (1, rows, hidden), of these; and the caches have one position more than are used.
 
     Args:
         shape: Sizes.
@@ -303,16 +336,17 @@ def decoder_graph(
             has it, under ``rope.cos`` and ``rope.sin``.
         finer: Matrices that have 8 bits where the format has fewer, and with them those that they share a
             product with (queries, keys, values).
+        checks: Whether it checks guesses.
 
     Returns:
         The graph and what its data file holds.
     """
-    builder = _DecoderBuilder(shape, weights, rope, finer)
+    builder = _DecoderBuilder(shape, weights, rope, finer, checks)
     return builder.build(), builder.data.tensors
 
 
 def head_graph(
-    shape: LlamaShape, weights: WeightFormat = "int8", is_tied: bool = True
+    shape: LlamaShape, weights: WeightFormat = "int8", is_tied: bool = True, checks: bool = False
 ) -> tuple[onnx.ModelProto, list[Packed]]:
     """Build the head: ``hidden`` float32 (1, hidden) to ``logits`` float32 (1, vocab).
 
@@ -321,6 +355,7 @@ def head_graph(
         weights: Format of the decoder's matrices; the head's are of 8 bits where those are fewer.
         is_tied: It reads the table in ``embed_tokens.bin``, that is also looked up for the embeddings; else
             ``head.onnx.data``.
+        checks: Whether it checks guesses: any number of rows instead of one.
 
     Returns:
         The graph and what its data file holds, as `table` describes it.
@@ -328,8 +363,9 @@ def head_graph(
     builder = GraphBuilder(EMBEDDINGS if is_tied else HEAD_DATA)
     name, source = ("embed", "token_embd.weight") if is_tied else ("head", "output.weight")
     stored = table(builder, shape, weights, name, source)
-    builder.input("hidden", TensorProto.FLOAT, [1, shape.hidden])
-    builder.output("logits", TensorProto.FLOAT, [1, shape.vocab])
+    rows = "rows" if checks else 1
+    builder.input("hidden", TensorProto.FLOAT, [rows, shape.hidden])
+    builder.output("logits", TensorProto.FLOAT, [rows, shape.vocab])
     if len(stored) == 2:
         n_bits(builder, ["hidden", *stored], "logits", shape.vocab, shape.hidden, 8)
     else:

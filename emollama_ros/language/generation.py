@@ -4,6 +4,10 @@ The text can be bound in two ways. It may have an ``opening``, words that are gi
 have ``forbidden`` words: where one is written, the model goes back to where the word began and takes the next
 best token, so that the word is never shown. What is streamed grows at word boundaries and is never taken
 back.
+
+Where there is something to guess from, a pass appends guessed tokens behind the one that was chosen. The
+token for each place is chosen as ever, from the model's scores at that place, and where it is the guessed one,
+its pass is already done.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emollama_ros.errors import ConfigError
+from emollama_ros.language.guesses import MOST
 
 Floats = NDArray[np.float32]
 
@@ -37,17 +42,30 @@ class CausalModel(Protocol):
     def embed(self, tokens: Sequence[int]) -> Floats:
         """Return the embeddings (n, hidden) of tokens."""
 
-    def prefill(self, embeds: Floats) -> object:
-        """Append embeddings (n, hidden) in one pass."""
+    def prefill(self, embeds: Floats, rows: int = 1) -> object:
+        """Append embeddings (n, hidden) in one pass; `logits` is asked for its last ``rows`` positions."""
 
-    def logits(self) -> Floats:
-        """Return the logits (vocab,) of what comes next."""
+    def logits(self, row: int = -1) -> Floats:
+        """Return the logits (vocab,) of what comes behind one of these positions, the last one by default."""
 
     def snapshot(self) -> int:
         """Return a mark of the current position; marks count positions."""
 
     def restore(self, mark: int) -> None:
         """Go back to a mark."""
+
+
+class Guesser(Protocol):
+    """What is guessed to be written; ``guesses.Guesses`` is one."""
+
+    def guess(self, text: Sequence[int], most: int) -> list[int]:
+        """Return tokens that may follow the tokens of a text, ``most`` at most."""
+
+    def judge(self, right: int) -> None:
+        """Take notice of how many of the last guesses were right, before the first that was not."""
+
+    def learn(self, text: Sequence[int]) -> None:
+        """Remember the tokens of a text."""
 
 
 class TextDecoder(Protocol):
@@ -128,7 +146,7 @@ class Generated:
     Attributes:
         text: With its opening, without what ended it.
         tokens: The tokens it is made of, its opening included, the stop token not.
-        passes: Passes of the model, the prefill included.
+        passes: Passes of the model, the prefill included; fewer than tokens where guesses were right.
         ending: Why it ended.
     """
 
@@ -172,6 +190,7 @@ class TextWriter:
         sampling: Sampling | None = None,
         bounds: Bounds | None = None,
         *,
+        guesses: Guesser | None = None,
         on_text: Callable[[str, int], None] = lambda text, tokens: None,
         should_stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.perf_counter,
@@ -183,8 +202,9 @@ class TextWriter:
             tokenizer: Of the model.
             sampling: How tokens are chosen; greedily if ``None``.
             bounds: Where the text ends.
+            guesses: Saves passes; they are for this text alone while it is written, and learn from it.
             on_text: Called with the text so far, at word boundaries, and its length in tokens.
-            should_stop: Asked before every pass; once true, the text ends.
+            should_stop: Asked before every token; once true, the text ends.
             clock: Seconds, rising.
         """
         self._model = model
@@ -193,6 +213,9 @@ class TextWriter:
         self._random = np.random.default_rng(self._sampling.seed)
         self._on_text, self._should_stop, self._clock = on_text, should_stop, clock
         self._draft = _Draft(tokenizer.decode)
+        self._guesses = guesses
+        self._ahead: list[int] = []
+        self._row = 0
         self._refused: dict[int, list[int]] = {}
         self._said = ""
         self._passes = self._tries = 0
@@ -218,10 +241,13 @@ class TextWriter:
         self._say(self._draft.text)
         ending = self._bound(until)
         if ending is None:
+            self._origin = self._model.snapshot() + len(prompt)
             self._pass(np.concatenate([prompt, self._model.embed(opening)]) if len(opening) else prompt)
-            self._origin = self._model.snapshot() - len(opening)
         while ending is None:
             ending = self._bound(until) or self._next()
+        if self._guesses is not None:
+            self._judge()
+            self._guesses.learn(self._draft.tokens)
         return self._finish(ending)
 
     def _bound(self, until: float) -> Ending | None:
@@ -240,26 +266,36 @@ class TextWriter:
             draft.append(token)
         stop = stop_at(draft.text, stops)
         finished = draft.text if ends else draft.text[: last_word(draft.text, stop)]
-        if (wrong := self._wrong(finished)) is not None:
+        if (wrong := self._wrong(finished, stop)) is not None:
             return self._go_back(wrong)
         if ends or stop is not None:
             return Ending.STOP
         self._say(settled(draft.text, stops))
         if len(draft.tokens) < self._bounds.max_tokens:
-            self._pass(self._model.embed((token,)))
+            self._append(token)
         return None
+
+    def _append(self, token: int) -> None:
+        """Have the scores behind the token that was just chosen: by a pass, unless it was guessed rightly."""
+        if self._ahead[self._row : self._row + 1] == [token]:
+            self._row += 1
+            return
+        if self._row < len(self._ahead):
+            self._model.restore(self._origin + len(self._draft.tokens) - 1)
+        self._pass(self._model.embed((token,)))
 
     def _choose(self) -> int:
         draft = self._draft
-        scores = penalised(self._model.logits(), draft.tokens, self._sampling.repetition_penalty)
+        scores = penalised(self._model.logits(self._row), draft.tokens, self._sampling.repetition_penalty)
         if refused := self._refused.get(len(draft.tokens)):
             scores = scores.copy()
             scores[refused] = -np.inf
         return draw(scores, self._sampling, self._random)
 
-    def _wrong(self, finished: str) -> int | None:
-        """Where a forbidden word begins that was not given, or what would make a shown word longer."""
-        if joins(self._said, self._draft.text):
+    def _wrong(self, finished: str, stop: int | None) -> int | None:
+        """Where a forbidden word begins that was not given, or what would change what was shown."""
+        # What was shown can only be the beginning of a stop text where something else followed it at first.
+        if joins(self._said, self._draft.text) or (stop is not None and stop < len(self._said)):
             return len(self._said)
         if self._bounds.forbidden is None:
             return None
@@ -282,8 +318,27 @@ class TextWriter:
         return None
 
     def _pass(self, embeds: Floats) -> None:
-        self._model.prefill(embeds)
+        """Append embeddings, and what is guessed to follow them."""
+        self._judge()
+        self._ahead, self._row = self._guess(), 0
+        if self._ahead:
+            embeds = np.concatenate([embeds, self._model.embed(self._ahead)])
+        self._model.prefill(embeds, 1 + len(self._ahead))
         self._passes += 1
+
+    def _guess(self) -> list[int]:
+        """What may follow; nothing that would not fit, or that is refused there."""
+        written = self._draft.tokens
+        # The last token is chosen from the scores before it, and needs no pass.
+        most = min(MOST, self._bounds.max_tokens - len(written) - 1)
+        if self._guesses is None or most < 1:
+            return []
+        found = self._guesses.guess(written, most)
+        return [] if {*found[:1]} & {*self._refused.get(len(written), ())} else found
+
+    def _judge(self) -> None:
+        if self._guesses is not None and self._ahead:
+            self._guesses.judge(self._row)
 
     def _say(self, text: str) -> None:
         text = text.rstrip()

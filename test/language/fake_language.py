@@ -75,14 +75,18 @@ class ScriptedModel:
     def embed(self, tokens: Sequence[int]) -> np.ndarray:
         return np.array(tokens, np.float32)[:, None]
 
-    def prefill(self, embeds: np.ndarray) -> None:
+    def prefill(self, embeds: np.ndarray, rows: int = 1) -> None:
         assert len(embeds), "a pass needs at least one position"
+        assert 1 <= rows <= len(embeds)
         self.tokens += [int(t) for t in embeds[:, 0]]
         self.passes.append(len(embeds))
+        self._rows = rows
 
-    def logits(self) -> np.ndarray:
+    def logits(self, row: int = -1) -> np.ndarray:
+        assert -self._rows <= row < self._rows, "only these positions were asked for"
+        behind = len(self.tokens) - self._rows + row % self._rows + 1
         scores = np.zeros(self._vocab, np.float32)
-        for rank, piece in enumerate(self._script(self.tokens)):
+        for rank, piece in enumerate(self._script(self.tokens[:behind])):
             scores[self._tokenizer.whole(piece)] = 100 - rank
         return scores
 

@@ -12,6 +12,8 @@ from emollama_ros.bundle import default_bundle_path
 from emollama_ros.errors import BundleError, EngineError
 from emollama_ros.language.assemble import LAYOUT, TOKENIZER, assemble, read_layout, write_tensors
 from emollama_ros.language.decoder import Decoder, EmbeddingTable
+from emollama_ros.language.generation import Bounds, Sampling, TextWriter
+from emollama_ros.language.guesses import Guesses
 from emollama_ros.language.packing import PACKINGS
 from emollama_ros.language.tokenizer import Tokenizer
 
@@ -63,12 +65,19 @@ def reference(floats, embeds: np.ndarray, theta: float = 10_000.0) -> np.ndarray
     return rms(x, floats("output_norm.weight"))[-1]
 
 
-def build(folder: Path, source, table: EmbeddingTable, weights: str, capacity: int = 64, **shape) -> Decoder:
+def build(
+    folder: Path, source, table: EmbeddingTable, weights: str, capacity: int = 64, checks=False, **shape
+) -> Decoder:
     """Write a decoder with its weights into ``folder`` and load it."""
-    from model_export.llama_graph import decoder_graph
+    from model_export.llama_graph import decoder_graph, head_graph
 
-    model, tensors = decoder_graph(small_shape(**shape), weights)
+    model, tensors = decoder_graph(small_shape(**shape), weights, checks=checks)
     (folder / "decoder.onnx").write_bytes(model.SerializeToString())
+    if checks:
+        head, head_tensors = head_graph(small_shape(**shape), checks=True)
+        (folder / "head.onnx").write_bytes(head.SerializeToString())
+        with (folder / "embed_tokens.bin").open("wb") as out:
+            write_tensors(head_tensors, source, out)
     with (folder / "decoder.onnx.data").open("wb") as out:
         write_tensors(tensors, source, out)
     sizes = {"layers": LAYERS, "kv_heads": KV_HEADS, "head_dim": HEAD_DIM, "positions": 128}
@@ -177,6 +186,87 @@ def test_one_pass_or_many_give_the_same(small, table, tmp_path):
     for token in TOKENS:
         last = decoder.step(token)
     assert np.abs(last - whole).max() < 1e-4
+
+
+@pytest.mark.parametrize("weights", ["int8", "int4", "float32"])
+def test_a_token_has_the_same_scores_alone_and_among_guesses(small, table, tmp_path, weights):
+    """Bit by bit: the activations' eight bits would make much of less."""
+    decoder = build(tmp_path, small.source, table, weights, checks=True)
+    decoder.extend(TOKENS)
+    mark, tokens = decoder.snapshot(), [9, 250, 3, 77, 131, 8, 42, 199, 64]
+    alone = []
+    for token in tokens:
+        decoder.step(token)
+        alone.append(decoder.logits().copy())
+    for count in range(1, len(tokens) + 1):
+        decoder.restore(mark)
+        decoder.prefill(decoder.embed(tokens[:count]), count)
+        for row in range(count):
+            assert (decoder.logits(row) == alone[row]).all(), (count, row)
+        assert (decoder.logits() == alone[count - 1]).all()
+
+
+def test_a_graph_that_checks_guesses_computes_the_same_model(small, table, tmp_path):
+    decoder = build(tmp_path, small.source, table, "float32", checks=True)
+    truth = reference(small.source.floats, table(TOKENS))
+    assert np.abs(decoder.extend(TOKENS) - truth).max() / np.abs(truth).max() < 1e-4
+
+
+def test_rows_that_a_pass_does_not_have_are_refused(small, table, fresh, tmp_path):
+    assert not fresh.gives_rows
+    with pytest.raises(EngineError, match="2 positions of a pass of 3; this graph gives the last"):
+        fresh.prefill(fresh.embed([1, 2, 3]), 2)
+    decoder = build(tmp_path, small.source, table, "int8", checks=True)
+    assert decoder.gives_rows
+    with pytest.raises(EngineError, match="4 positions of a pass of 3; ask for 1 to as many"):
+        decoder.prefill(decoder.embed([1, 2, 3]), 4)
+
+
+def test_the_caches_of_a_graph_that_checks_guesses_can_be_filled(small, table, tmp_path):
+    decoder = build(tmp_path, small.source, table, "float32", checks=True, capacity=10)
+    whole = reference(small.source.floats, table(TOKENS))
+    assert decoder.capacity == len(TOKENS)
+    assert np.abs(decoder.extend(TOKENS) - whole).max() < 1e-3
+    with pytest.raises(EngineError, match="after 10, room for 1 to 0"):
+        decoder.step(1)
+    longest = build(tmp_path, small.source, table, "float32", checks=True, capacity=1000)
+    assert longest.capacity == 127, "the rotary table has 128"
+
+
+def test_the_cost_of_a_further_token_is_a_share_and_leaves_no_trace(small, table, fresh, tmp_path):
+    assert fresh.cost_of_more() == 1.0
+    decoder = build(tmp_path, small.source, table, "int8", checks=True)
+    decoder.extend(TOKENS[:4])
+    assert 0.15 <= decoder.cost_of_more() <= 1
+    assert decoder.position == 4
+    after = decoder.extend(TOKENS[4:]).copy()
+    decoder.restore(0)
+    assert (decoder.extend(TOKENS[:4] + TOKENS[4:]) == after).all()
+    full = build(tmp_path, small.source, table, "int8", checks=True, capacity=6)
+    full.extend([1] * 3)
+    assert full.cost_of_more() == 1.0
+
+
+def test_fifty_texts_with_guesses_are_those_without(small, table, tmp_path):
+    """Greedy, penalised and drawn; what is guessed from are the texts written before."""
+    assemble(small.gguf, small.folder, tmp_path)
+    tokenizer = Tokenizer.load(tmp_path / TOKENIZER)
+    decoder = build(tmp_path, small.source, table, "int8", checks=True, capacity=96)
+    guesses, passes, plain_passes = Guesses(cost=0.2), 0, 0
+    for seed in range(54):
+        random = np.random.default_rng(seed // 2)  # each prompt twice
+        prompt = random.normal(0, 1, (12, HIDDEN)).astype(np.float32)
+        sampling = (Sampling(), Sampling(repetition_penalty=1.3), Sampling(0.7, 0.8, seed=seed // 2))[
+            seed % 3
+        ]
+        texts = []
+        for used in (None, guesses):
+            decoder.restore(0)
+            writer = TextWriter(decoder, tokenizer, sampling, Bounds(max_tokens=24), guesses=used)
+            texts.append(writer.write(prompt, (5, 17)))
+        assert texts[0].tokens == texts[1].tokens
+        plain_passes, passes = plain_passes + texts[0].passes, passes + texts[1].passes
+    assert passes < 0.9 * plain_passes
 
 
 def test_going_back_leaves_nothing_behind(fresh):
