@@ -6,7 +6,7 @@ best token, so that the word is never shown. What is streamed grows at word boun
 back.
 
 Where there is something to guess from, a pass appends guessed tokens behind the one that was chosen. The
-token for each place is chosen as ever, from the model's scores at that place, and where it is the guessed one,
+token for each place is chosen as ever, from the model's scores there, and where it is the guessed one,
 its pass is already done.
 """
 
