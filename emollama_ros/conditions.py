@@ -127,6 +127,38 @@ LOST = Condition(
     "Use the profile, for the camera driver too, and restart both. On a busy machine: fewer frames, or"
     " smaller ones. Sound is asked for reliable by default: check `audio_reliability`.",
 )
+LOST_SOUND = Condition(
+    "input.lost_sound",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic}: chunks of sound are lost on the way ({count} so far); ask for reliable delivery, or load the"
+    " machine less",
+    "Gaps in the chunks' own numbers, or the middleware, say that sound was sent and did not arrive. What is"
+    " missing is marked, and masked beyond half a window.",
+    "`audio_reliability: reliable` (the default) and a driver that offers it. If it does: the node got too"
+    " little of the processor for seconds (`taskset`, `nice`), or the network is full.",
+)
+GAPS = Condition(
+    "input.gaps",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic}: sound is missing between messages ({count} gap(s) so far, {seconds:.1f} s)",
+    "The stamps of two chunks are farther apart than the samples of the first last: the driver left something"
+    " out, overran, or sends only while somebody speaks.",
+    "Look at the driver's log for overruns; give it larger buffers. Send sound all the time: silence is"
+    " information too.",
+)
+WRONG_RATE = Condition(
+    "input.wrong_rate",
+    Status.DEGRADED,
+    Level.WARN,
+    "{topic}: {sound:.2f} s of sound per second of its stamps: its sample rate is stated wrong, or samples"
+    " are lost",
+    "Samples counted at the stated rate do not fill the time between the stamps, so that pitch and pace of"
+    " the voice are measured wrong.",
+    "Check rate and channels of the driver: `ros2 topic echo --once --field sample_rate /audio`; for messages"
+    " that do not say them, `audio_rate` and `audio_channels`.",
+)
 FOREIGN_TYPE = Condition(
     "input.foreign_type",
     Status.DEGRADED,
@@ -287,9 +319,9 @@ DRIFT = Condition(
     Status.OK,
     Level.WARN,
     "microphone and camera do not run together: {drift}",
-    "The clocks of camera and microphone run apart by more than crystals do (200 ppm), or are farther apart"
-    " than people notice (125 ms). Beyond 1 s windows lose one of them.",
-    "Stamp both by one clock; synchronise (chrony, PTP); correct a constant offset with `audio_latency_ms`.",
+    "The clocks of camera and microphone run apart by more than crystals do (200 ppm). Beyond 1 s windows"
+    " lose one of them.",
+    "Stamp both by one clock; synchronise (chrony, PTP). A recording whose sound was resampled does so too.",
 )
 
 # --- all inputs --------------------------------------------------------------------------------------

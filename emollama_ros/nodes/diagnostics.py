@@ -278,6 +278,7 @@ def _meter_facts(role: str, meter: InputMeter, now_ns: int) -> dict[str, str]:
         "duplicates": str(meter.stamps.duplicates),
         "reordered": str(meter.stamps.reordered),
         "leaps": str(meter.stamps.leaps),
+        "gaps": f"{meter.stamps.gaps} ({meter.stamps.missing_ns / SECOND:.1f} s)",
     }
     if meter.pace.seen_ns is not None:
         facts["age"] = f"{(now_ns - meter.pace.seen_ns) / 1e6:.0f} ms"

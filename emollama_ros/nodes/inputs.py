@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from emollama_ros import conditions
-from emollama_ros.conditions import Finding
+from emollama_ros.conditions import Condition, Finding
 from emollama_ros.estimate import Status
 from emollama_ros.nodes.clock import SECOND
 from emollama_ros.nodes.pace import Pace
@@ -21,8 +21,6 @@ from emollama_ros.streams.drift import Drift
 MISSED = 3
 #: How far the stamps of camera and microphone may be apart, ns: no window waits longer for the slower one.
 APART_NS = SECOND
-#: Sound and picture that are farther apart are seen to be (ITU-R BT.1359-1: sound late by 125 ms), ms.
-NOTICED_MS = 125
 #: Two crystals of 100 ppm each can drift so much; a clock that drifts more is wrong, ppm.
 CRYSTALS_PPM = 200
 #: A pause after which a stream counts as newly begun, ns: it must first fill a window again.
@@ -38,6 +36,7 @@ class InputMeter:
         refused: Messages that could not be used.
         lost: Messages that were sent and did not arrive.
         refusal: Why the latest refused message was refused.
+        loss: How messages that were lost are spoken of.
         mismatch: The publisher's QoS does not offer what was asked for.
         obstacle: Why a publisher cannot be heard at all, such as an unknown type; ``None`` when nothing is.
         stamps: What the stamps of the usable messages say.
@@ -48,6 +47,7 @@ class InputMeter:
     refused: int = 0
     lost: int = 0
     refusal: str = ""
+    loss: Condition = conditions.LOST
     mismatch: bool = False
     obstacle: Finding | None = None
     stamps: StampWatch = field(default_factory=StampWatch)
@@ -144,7 +144,7 @@ class InputMeter:
         if self._refused_ns is not None and self._refuses(now_ns, timeout_ns, recent_ns):
             return conditions.REFUSED.say(topic=self.topic, reason=self.refusal)
         if _within(self._lost_ns, now_ns, recent_ns):
-            return conditions.LOST.say(topic=self.topic, count=self.lost)
+            return self.loss.say(topic=self.topic, count=self.lost)
         if self.pace.seen_ns is not None and not self.flowing(now_ns, timeout_ns):
             return conditions.SILENT.say(topic=self.topic, seconds=(now_ns - self.pace.seen_ns) / SECOND)
         return self.stamps.finding(self.topic, now_ns, self.allowed_ns(timeout_ns), recent_ns)
@@ -182,8 +182,8 @@ class InputMeter:
 
 
 def is_large(drift: Drift) -> bool:
-    """Whether a drift is more than crystals do, or has come so far that sound and picture do not fit."""
-    return abs(drift.ppm) - drift.error_ppm > CRYSTALS_PPM or abs(drift.offset_ms) > NOTICED_MS
+    """Whether a drift is more than crystals do. An offset may be that of two transports, and is fine."""
+    return abs(drift.ppm) - drift.error_ppm > CRYSTALS_PPM
 
 
 def _within(then_ns: int | None, now_ns: int, timeout_ns: int) -> bool:
@@ -203,6 +203,10 @@ class Inputs:
     image: InputMeter
     audio: InputMeter
     transcript: InputMeter
+
+    def __post_init__(self) -> None:
+        """A chunk of sound is small; what loses it is not what loses a picture."""
+        self.audio.loss = conditions.LOST_SOUND
 
     @property
     def all(self) -> tuple[InputMeter, ...]:

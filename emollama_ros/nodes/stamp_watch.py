@@ -19,6 +19,10 @@ AHEAD_NS, BEHIND_NS = SECOND, 60 * SECOND
 SPEED_NS = 2 * SECOND
 #: Speeds between 1 / this and this are the jitter of two seconds.
 REAL_TIME = 1.4
+#: What stamps may disagree with the number of samples before sound is missing, ns: as in the ring of sound.
+TOLERANCE_NS = 60_000_000
+#: Sound per stamped second between 1 / this and this is jitter of the stamps.
+NOMINAL = 1.05
 #: Leaps remembered, and how long, ns: a recording that loops leaps back, clocks that fight leap both ways.
 LEAPS, LEAPS_NS = 16, 10 * SECOND
 
@@ -31,6 +35,8 @@ class StampWatch:
         duplicates: Messages that end where the newest one ended.
         reordered: Messages that are older than the newest one.
         leaps: Times the stamps leapt by more than a second, back or forward.
+        gaps: Times that stamps say sound was left out between two messages.
+        missing_ns: How long all gaps were.
         ahead_ns: How far the stamps are before this node's clock, ``None`` before both are known.
         clock_stands: This node's clock is 0: simulated time without a simulation.
     """
@@ -38,6 +44,8 @@ class StampWatch:
     duplicates: int = 0
     reordered: int = 0
     leaps: int = 0
+    gaps: int = 0
+    missing_ns: int = 0
     ahead_ns: int | None = None
     clock_stands: bool = False
     _stamps: ClockTrack = field(default_factory=ClockTrack)
@@ -47,6 +55,8 @@ class StampWatch:
     _newest_ns: int | None = None
     _advanced_ns: int = 0
     _duplicate_ns: int | None = None
+    _gap_ns: int | None = None
+    _sound: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _leaps: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=LEAPS))
 
     def note(self, end_ns: int, now_ns: int, duration_ns: int = 0) -> None:
@@ -59,26 +69,41 @@ class StampWatch:
         """
         if direction := self._stamps.note(end_ns, now_ns):
             self._start_again(now_ns, direction)
-        self._order(end_ns, now_ns)
+        before_ns, is_new = self._newest_ns, self._order(end_ns, now_ns)
         self._arrivals.append((end_ns, now_ns))
-        if duration_ns:
-            self._counted_ns += duration_ns
-            self._counted.note(self._counted_ns, now_ns)
+        if duration_ns and is_new:
+            self._count(before_ns, end_ns, now_ns, duration_ns)
 
     def _start_again(self, now_ns: int, direction: int) -> None:
         self.leaps += 1
         self._leaps.append((now_ns, direction))
         self._arrivals.clear()
+        self._sound.clear()
         self._newest_ns = None
 
-    def _order(self, end_ns: int, now_ns: int) -> None:
+    def _order(self, end_ns: int, now_ns: int) -> bool:
+        """Whether a message is newer than all before; count it if it is not."""
         if self._newest_ns is None or end_ns > self._newest_ns:
             self._newest_ns, self._advanced_ns = end_ns, now_ns
-        elif end_ns == self._newest_ns:
+            return True
+        if end_ns == self._newest_ns:
             self.duplicates += 1
             self._duplicate_ns = now_ns
         else:
             self.reordered += 1
+        return False
+
+    def _count(self, before_ns: int | None, end_ns: int, now_ns: int, duration_ns: int) -> None:
+        """Compare the length of new sound with the time that its stamps give it."""
+        self._counted_ns += duration_ns
+        self._counted.note(self._counted_ns, now_ns)
+        gap_ns = 0 if before_ns is None else end_ns - duration_ns - before_ns
+        if gap_ns > TOLERANCE_NS:
+            self.gaps += 1
+            self.missing_ns += gap_ns
+            self._gap_ns = now_ns
+            self._sound.clear()
+        self._sound.append((end_ns, self._counted_ns))
 
     def tick(self, now_ns: int, clock_ns: int | None) -> None:
         """Compare the stamps with this node's clock."""
@@ -111,6 +136,16 @@ class StampWatch:
         waited = now - recent[0][1]
         return (end - recent[0][0]) / waited if waited >= SPEED_NS // 2 else None
 
+    @property
+    def sound_a_second(self) -> float | None:
+        """Seconds of sound per stamped second, since the last gap; ``None`` while not known."""
+        if not self._sound:
+            return None
+        end, counted = self._sound[-1]
+        began = next(pair for pair in self._sound if end - pair[0] <= SPEED_NS)
+        stamped = end - began[0]
+        return (counted - began[1]) / stamped if stamped >= SPEED_NS * 3 // 4 else None
+
     def drift_against(self, other: StampWatch) -> Drift | None:
         """Return the drift of this stream's clock against another's; ``None`` while it is not known."""
         return compare(self._stamps.line(), other._stamps.line())
@@ -120,13 +155,13 @@ class StampWatch:
         return compare(self._counted.line(), self._stamps.line())
 
     def finding(self, topic: str, now_ns: int, allowed_ns: int, recent_ns: int) -> Finding | None:
-        """Return what hurts perception: stamps that stand still, or leap both ways.
+        """Return what hurts perception: stamps that stand still, leap both ways, or do not fit the sound.
 
         Args:
             topic: Name of the stream.
             now_ns: Steady clock.
             allowed_ns: How long the stamps may stand still.
-            recent_ns: How long a leap is worth saying.
+            recent_ns: How long a leap or a gap is worth saying.
         """
         still_ns = now_ns - self._advanced_ns
         if self._arrivals and still_ns > allowed_ns and now_ns - self._arrivals[-1][1] <= allowed_ns:
@@ -134,6 +169,11 @@ class StampWatch:
         recent = {direction for at, direction in self._leaps if now_ns - at <= LEAPS_NS}
         if len(recent) == 2 and now_ns - self._leaps[-1][0] <= recent_ns:
             return conditions.STAMPS_LEAP.say(topic=topic, count=self.leaps)
+        if self._gap_ns is not None and now_ns - self._gap_ns <= recent_ns:
+            return conditions.GAPS.say(topic=topic, count=self.gaps, seconds=self.missing_ns / SECOND)
+        sound = self.sound_a_second
+        if sound is not None and not 1 / NOMINAL <= sound <= NOMINAL:
+            return conditions.WRONG_RATE.say(topic=topic, sound=sound)
         return None
 
     def warnings(self, topic: str, now_ns: int, recent_ns: int) -> list[Finding]:

@@ -292,6 +292,45 @@ class TestStamps:
         assert inputs.image.stamps.reordered == 1
 
 
+class TestSound:
+    def heard(self, chunks, stated_ns=32 * MS):
+        """A microphone whose chunks end at these times."""
+        meter = InputMeter("/audio")
+        for now in chunks:
+            meter.accept(now, now, stated_ns)
+        return meter, now
+
+    def test_a_gap_is_said_once_and_counted(self):
+        meter, now = self.heard([i * 32 * MS for i in range(100) if i not in (50, 51, 52)])
+        assert meter.stamps.gaps == 1 and meter.stamps.missing_ns == 96 * MS
+        assert meter.finding(now, TIMEOUT) is None
+        words = "/audio: sound is missing between messages (1 gap(s) so far, 0.1 s)"
+        assert meter.finding(53 * 32 * MS, TIMEOUT).text == words
+
+    @given(st.lists(st.integers(-15, 15), min_size=100, max_size=300))
+    def test_stamps_that_jitter_leave_no_gap(self, late_ms):
+        meter, now = self.heard([(i * 32 + late) * MS for i, late in enumerate(late_ms)])
+        assert meter.stamps.gaps == 0 and meter.finding(now, TIMEOUT) is None
+
+    @pytest.mark.parametrize(("stated", "true"), [(44100, 48000), (48000, 44100), (16000, 8000)])
+    def test_a_rate_that_is_stated_wrong_is_found_in_seconds(self, stated, true):
+        each = SECOND * 512 // true
+        meter, now = self.heard(range(0, 3 * SECOND, each), SECOND * 512 // stated)
+        found = meter.finding(now, TIMEOUT)
+        assert found.condition is conditions.WRONG_RATE
+        assert found.text.startswith(f"/audio: {true / stated:.2f} s of sound per second of its stamps")
+
+    def test_double_chunks_are_no_wrong_rate(self):
+        meter, now = self.heard([i // 2 * 32 * MS for i in range(200)])
+        assert meter.finding(now, TIMEOUT) is None and meter.stamps.duplicates == 100
+
+    def test_lost_sound_is_not_blamed_on_the_size_of_pictures(self, inputs):
+        inputs.audio.lose(SECOND, 3)
+        (found,) = inputs.findings(SECOND, TIMEOUT)
+        assert found.condition is conditions.LOST_SOUND and "3 so far" in found.text
+        assert VARIABLES[0] not in found.text
+
+
 class TestRefusal:
     def test_an_event_is_said_for_as_long_as_it_is_recent(self, inputs):
         now = playing(inputs.image, inputs.audio, 2)
