@@ -291,7 +291,7 @@ def test_engines_are_compared_block_by_block():
 def test_networks_of_an_engine_are_given_what_its_graphs_take():
     """The fusion in torch is that of the bundle: same inputs, same outputs."""
     engines = pytest.importorskip("benchmark.engines", reason="needs the packages of the demo")
-    pytest.importorskip("torch", reason="needs torch")
+    torch = pytest.importorskip("torch", reason="needs torch")
     from emollama_ros.bundle import Bundle
     from emollama_ros.errors import BundleError
 
@@ -299,9 +299,11 @@ def test_networks_of_an_engine_are_given_what_its_graphs_take():
         folder = Bundle.load().path
     except BundleError as error:
         pytest.skip(str(error))
-    graphs, networks = engines.onnx_runs(folder, 1), engines.torch_runs(folder, 1)
+    graphs = engines.onnx_runs(folder, 1)
+    with torch.enable_grad():  # gives back afterwards what the benchmark switches off for its own process
+        networks = engines.torch_runs(folder, torch.get_num_threads())
+        logits, affect, tokens = networks["fusion"]()
     assert set(graphs) == set(networks) == {"vision", "audio_4s", "audio_padded_to_30s", "fusion"}
-    logits, affect, tokens = networks["fusion"]()
     out = graphs["fusion"]()
     assert [out[n].shape for n in ("logits", "affect", "tokens")] == [
         tuple(value.shape) for value in (logits, affect, tokens)
