@@ -170,19 +170,20 @@ class CueHistory:
         return len(self._windows)
 
 
-def measure(window: Window, history: CueHistory) -> tuple[Cue, ...]:
+def measure(window: Window, history: CueHistory, prosody: Prosody | None = None) -> tuple[Cue, ...]:
     """Measure the cues of a window and remember them.
 
     Args:
         window: What was seen, heard and said. A modality it lacks gives no cue.
         history: Of this source; the window is added to it.
+        prosody: What ``prosody.analyse`` says of its sound, where that is known already.
 
     Returns:
         Cues in the order of ``SPECS``, typical ones (strength 0) included.
     """
     values: dict[str, float] = {}
     if window.audio is not None and len(window.audio.samples):
-        values |= voice_values(analyse(window.audio.samples))
+        values |= voice_values(prosody or analyse(window.audio.samples))
     if window.frames is not None and len(window.frames):
         values |= picture_values(window.frames)
     changes = _changes(values, window.start_ns, history)

@@ -19,7 +19,8 @@ from emollama_ros.labels import UNKNOWN
 from emollama_ros.manifest import Manifest
 from emollama_ros.preprocess.audio import SAMPLE_RATE, level_dbfs
 from emollama_ros.preprocess.text import hash_ngrams
-from emollama_ros.prosody import SILENCE_DBFS
+from emollama_ros.prosody import SILENCE_DBFS, Prosody, analyse
+from emollama_ros.sharing import ByContent
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
 
 Floats = NDArray[np.float32]
@@ -50,6 +51,7 @@ class Perception:
         self._fusion = load(bundle, "fusion", options)
         self._text = load(bundle, "text", options) if "text" in bundle.manifest.graphs else None
         self._histories: dict[int, CueHistory] = {}
+        self._prosody = ByContent[Prosody](lambda sounds: [analyse(samples) for samples in sounds])
 
     @property
     def device(self) -> str:
@@ -64,10 +66,15 @@ class Perception:
     def reset(self, source: int | None = None) -> None:
         """Forget what was seen before, of one source or of all, as after a clock jump or for a new clip."""
         self._encoders.reset(source)
+        self._prosody.forget()
         if source is None:
             self._histories.clear()
         else:
             self._histories.pop(source, None)
+
+    def close(self) -> None:
+        """End the threads of the encoders; what was loaded is freed with the last reference."""
+        self._encoders.close()
 
     def warm_up(self) -> None:
         """Run every graph once, so that the first window is as fast as the others."""
@@ -111,10 +118,7 @@ class Perception:
                 for one, window, used in zip(fused, windows, usable, strict=True)
             ]
         with timer.stage("cues"):
-            cues = [
-                measure(window, self._histories.setdefault(source, CueHistory()))
-                for window, source in zip(windows, sources, strict=True)
-            ]
+            cues = self._measure(windows, sources)
         timer.ms["total"] = sum(timer.ms.values())
         return [
             replace(
@@ -124,6 +128,14 @@ class Perception:
                 stage_ms=timer.ms,
             )
             for i in range(len(windows))
+        ]
+
+    def _measure(self, windows: Sequence[Window], sources: Sequence[int]) -> list[tuple[Cue, ...]]:
+        heard = {i: w.audio.samples for i, w in enumerate(windows) if w.audio is not None}
+        prosodies = dict(zip(heard, self._prosody(list(heard.values())), strict=True))
+        return [
+            measure(window, self._histories.setdefault(source, CueHistory()), prosodies.get(i))
+            for i, (window, source) in enumerate(zip(windows, sources, strict=True))
         ]
 
     def _estimate(

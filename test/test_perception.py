@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from emollama_ros import conditions
 from emollama_ros.bundle import MANIFEST, Bundle, packaged_path
-from emollama_ros.encoders import FRAMES_A_RUN, FrameCache
+from emollama_ros.encoders import FRAMES_A_RUN, AudioEncoder, FrameCache
 from emollama_ros.engines import EngineOptions, load_engine
 from emollama_ros.estimate import Modality, Status
 from emollama_ros.labels import UNKNOWN
@@ -287,3 +288,55 @@ def test_many_frames_are_encoded_in_runs_of_bounded_size() -> None:
     found = FrameCache(engine, 4).encode([small(stamps, stamps)], [0])
     assert engine.runs == [FRAMES_A_RUN, FRAMES_A_RUN, 3]
     assert found[0]["features"][:, 0].tolist() == stamps
+
+
+class AudioEngine:
+    """An audio graph whose only output is length plus mean of its input; ``batch`` names a free axis."""
+
+    def __init__(self, batch: int | str = 1, parties: int = 1, is_reentrant: bool = False) -> None:
+        self.inputs = {"mel": ("float32", (batch, 80, "time"))}
+        self.is_reentrant = is_reentrant
+        self.shapes: list[tuple[int, ...]] = []
+        self._meeting = threading.Barrier(parties, timeout=10.0)
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        mel = inputs["mel"]
+        self.shapes.append(mel.shape)
+        self._meeting.wait()
+        rows = np.stack([np.full((1, 2, 1), mel.shape[2] + row.mean(), np.float32) for row in mel])
+        return {"layers": rows}
+
+
+def encoded(engine: AudioEngine, bundle: Bundle, sounds: list[np.ndarray], threads: int = 2) -> list[float]:
+    encoder = AudioEncoder(engine, bundle.manifest.preprocessing, threads)
+    try:
+        return [float(tokens[0, 0, 0]) for tokens in encoder.encode(sounds)]
+    finally:
+        encoder.close()
+
+
+def lengths(*seconds: float) -> list[np.ndarray]:
+    return [sound(s).samples for s in seconds]
+
+
+def test_sounds_are_encoded_beside_each_other_where_the_engine_allows_it(bundle: Bundle) -> None:
+    sounds = lengths(1.0, 2.0, 1.5, 0.5)
+    expected = [encoded(AudioEngine(), bundle, [samples])[0] for samples in sounds]
+    engine = AudioEngine(parties=2, is_reentrant=True)  # gives nothing until two are under way
+    assert encoded(engine, bundle, sounds) == expected
+    assert not any(thread.name.startswith("emollama-audio") for thread in threading.enumerate())
+
+
+def test_sounds_of_one_length_go_together_where_the_batch_axis_is_free(bundle: Bundle) -> None:
+    sounds = lengths(1.0, 2.0, 1.0)
+    expected = [encoded(AudioEngine(), bundle, [samples])[0] for samples in sounds]
+    engine = AudioEngine(batch="batch")
+    np.testing.assert_allclose(encoded(engine, bundle, sounds), expected, rtol=1e-6)
+    assert sorted(engine.shapes) == [(1, 80, 200), (2, 80, 100)]
+
+
+def test_people_before_one_microphone_are_heard_once(bundle: Bundle) -> None:
+    (shared, other) = lengths(1.0, 1.0)
+    engine = AudioEngine()
+    found = encoded(engine, bundle, [shared, other, shared.copy(), shared])
+    assert len(engine.shapes) == 2 and found[0] == found[2] == found[3] != found[1]

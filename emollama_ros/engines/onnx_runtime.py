@@ -122,6 +122,11 @@ class OnnxRuntimeEngine:
         return self._device
 
     @property
+    def is_reentrant(self) -> bool:
+        """Whether several threads may call ``run`` at once; on a GPU they would only wait for each other."""
+        return self._device.startswith("cpu")
+
+    @property
     def inputs(self) -> Signature:
         """See ``Engine.inputs``."""
         return _signature(self._session.get_inputs())
