@@ -156,8 +156,8 @@ def topics_in(file: Path) -> Iterator[str]:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         is_topic = re.fullmatch(r"create_(lifecycle_)?(publisher|subscription)", node.func.attr)
-        if is_topic and isinstance(node.args[1], ast.Constant):
-            yield node.args[1].value
+        if is_topic:  # a name may have the prefix of a source
+            yield from (n.value for n in ast.walk(node.args[1]) if isinstance(n, ast.Constant))
 
 
 @pytest.mark.ros

@@ -151,6 +151,7 @@ class Demo:
         self._can_reason = True
         self._is_loaded = False
         self._origin_ns: int | None = None
+        self._told_ns: int | None = None
         self._player: Child | None = None
         self._news_s = monotonic()
 
@@ -241,6 +242,9 @@ class Demo:
         return self._is_loaded and bool(self._node.count_publishers("emotion/state"))
 
     def _on_state(self, state: EmotionState) -> None:
+        if state.modalities and stamp_ns(state.header.stamp) == self._told_ns:
+            return  # said again, so that nobody takes the node for dead
+        self._told_ns = stamp_ns(state.header.stamp)
         if state.status != Status.STALE:
             self._news_s = monotonic()
         elif self._windows or (self._clip and not self._began()):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from emollama_ros.errors import InputError
 from emollama_ros.estimate import EmotionEstimate, Reasoning, Status
 from emollama_ros.labels import UNKNOWN
-from emollama_ros.msg import AudioChunk, EmotionReasoning, EmotionState
-from emollama_ros.nodes.clock import ros_time, stamp_ns
+from emollama_ros.msg import AudioChunk, EmotionEvent, EmotionReasoning, EmotionState
+from emollama_ros.nodes.clock import ros_duration, ros_time, stamp_ns
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -54,6 +54,22 @@ def blank_message(end_ns: int, sequence: int, status: Status, text: str) -> Emot
     message.header.stamp = ros_time(end_ns)
     message.window_start = ros_time(end_ns)
     return message
+
+
+def event_message(state: EmotionState, previous: str, lasted_ns: int) -> EmotionEvent:
+    """Fill an event from the state whose label is another than that of the state before."""
+    return EmotionEvent(
+        header=state.header,
+        source_id=state.source_id,
+        previous=previous,
+        label=state.label,
+        confidence=state.confidence,
+        valence=state.valence,
+        arousal=state.arousal,
+        state_sequence=state.sequence,
+        previous_for=ros_duration(lasted_ns),
+        modalities=state.modalities,
+    )
 
 
 def reasoning_message(reasoning: Reasoning, sequence: int, explains: int) -> EmotionReasoning:

@@ -20,10 +20,10 @@ class Outbox:
     def __init__(self, node: Node) -> None:
         """Attach to a node."""
         self._node = node
-        self._queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._guard = node.create_guard_condition(self._drain)
 
-    def put(self, work: Callable[[], None]) -> None:
+    def put(self, work: Callable[[], object]) -> None:
         """Have ``work`` called soon in the executor's thread. Any thread; never blocks."""
         self._queue.put(work)
         self._guard.trigger()

@@ -1,7 +1,8 @@
-"""The lifecycle node: camera, microphone and words in; emotion states and reasonings out."""
+"""The lifecycle node: cameras, microphones and words in; emotion states, events and reasonings out."""
 
 from __future__ import annotations
 
+import platform
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -10,35 +11,38 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
 
 from emollama_ros.errors import EmollamaError
-from emollama_ros.estimate import EmotionEstimate, Reasoning
-from emollama_ros.nodes import diagnostics, qos
+from emollama_ros.nodes import diagnostics, qos, vitals
+from emollama_ros.nodes.channel import Channel
 from emollama_ros.nodes.clock import SECOND
-from emollama_ros.nodes.inputs import Inputs
-from emollama_ros.nodes.loading import Model, ModelLoader, Pipeline, load_model
+from emollama_ros.nodes.loading import Model, ModelLoader, load_model
 from emollama_ros.nodes.outbox import Outbox
-from emollama_ros.nodes.outlet import Outlet
-from emollama_ros.nodes.parameters import PerceptionParameters, declare, read
 from emollama_ros.nodes.running import main_of
-from emollama_ros.nodes.sensors import Sensors
+from emollama_ros.nodes.session import Session
+from emollama_ros.nodes.transitions import refuse_impossible
+from emollama_ros.nodes.tuning import Tuning
+from emollama_ros.nodes.watchdog import Watchdog
 
 DONE, REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-TICK_S = 1.0
+TICK_S = 0.2
+REPORT_S = 1.0
 
 
 class PerceptionNode(LifecycleNode):
-    """Feeds a pipeline from topics and publishes what it finds.
+    """Feeds a pipeline from the topics of its sources and publishes what it finds.
 
-    Everything runs in the executor's thread except the pipeline's own two workers, whose results come
-    back through an ``Outbox``.
+    Everything runs in the executor's thread except the pipeline's own two workers; see ``Session``.
 
     Attributes:
         failed: It was to start by itself and could not; the process then ends with status 1.
     """
 
     def __init__(self, load: ModelLoader = load_model, **node_options: Any) -> None:
-        """Declare parameters and publishers.
+        """Declare parameters, publishers and the service.
 
         Args:
             load: Loads the model on configure.
@@ -48,26 +52,37 @@ class PerceptionNode(LifecycleNode):
             ConfigError: A parameter given at start is not legal.
         """
         super().__init__("perception_node", **node_options)
+        refuse_impossible(self)
         self.failed = False
         self._load = load
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._settings = declare(self, PerceptionParameters)
         self._model: Model | None = None
-        self._pipeline: Pipeline | None = None
-        self._sensors: Sensors | None = None
-        self._estimated_ns = 0
+        self._session: Session | None = None
+        self._is_active = False
+        self._watchdog = Watchdog(self.get_logger().fatal)
         self._outbox = Outbox(self)
-        self._outlet = Outlet(self)
+        self._tuning = Tuning(self, lambda: self._model, self._on_change)
+        self._channels: tuple[Channel, ...] = ()
+        self._make_channels()
+        self._reporter = diagnostics.Reporter(self._now_ns())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
+        self._paused = self.create_publisher(Bool, "emotion/paused", qos.PAUSED)
+        self._paused.publish(Bool(data=not self._tuning.settings.enabled))
+        self.create_service(SetBool, "emotion/enable", self._on_enable)
         self.create_timer(TICK_S, self._tick, clock=self._steady)
+        self.create_timer(REPORT_S, self._report, clock=self._steady)
         self._start = self.create_timer(0.0, self._autostart, clock=self._steady)
+
+    # --- lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and warm it up; a missing one is a failure with a reason, not an exception."""
-        model = self._attempt("configure", lambda: self._load(read(self, PerceptionParameters)))
+        self._tuning.apply()
+        model = self._attempt("configure", lambda: self._load(self._tuning.settings))
         if model is None:
             return REFUSED
-        self._settings, self._model = read(self, PerceptionParameters), model
+        self._model = model
+        self._make_channels()
         for notice in model.notices:
             self.get_logger().warning(notice)
         self.get_logger().info(
@@ -76,20 +91,17 @@ class PerceptionNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start a fresh pipeline and subscribe."""
-        pipeline = self._attempt("activate", self._start_pipeline)
-        if pipeline is None:
+        """Start a fresh pipeline and subscribe; paused, do neither."""
+        for channel in self._channels:
+            channel.begin(self._tuning.settings)
+        if self._tuning.settings.enabled and not self._perceive("activate"):
             return REFUSED
-        self._pipeline = pipeline
-        self._estimated_ns = self._now_ns()
-        self._outlet.reset("waiting for input")
-        self._outlet.source_id = self._settings.source_id
-        self._sensors = Sensors(self, self._settings, pipeline.feeds[0], self._now_ns)
+        self._is_active = True
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop perceiving at once and forget what was seen and heard."""
-        self._stop()
+        self._end()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -110,12 +122,12 @@ class PerceptionNode(LifecycleNode):
 
     def close(self) -> None:
         """Stop the workers and free the model; may be called in any state, more than once."""
-        self._stop()
+        self._end()
         self._model = None
 
     def _autostart(self) -> None:
         self._start.cancel()
-        if not self._settings.autostart:
+        if not self._tuning.settings.autostart:
             self.get_logger().info(
                 "waiting to be configured (set autostart:=true to start without a manager)"
             )
@@ -133,68 +145,90 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().fatal(f"cannot {what}, a defect of emollama_ros:\n{traceback.format_exc()}")
         return None
 
-    def _start_pipeline(self) -> Pipeline:
-        assert self._model is not None
-        pipeline: Pipeline = self._model.make_pipeline(
-            lambda estimate: self._outbox.put(lambda: self._on_estimate(pipeline, estimate)),
-            lambda reasoning: self._outbox.put(lambda: self._on_reasoning(pipeline, reasoning)),
-        )
-        pipeline.start()
-        return pipeline
+    # --- perceiving
+
+    def _make_channels(self) -> None:
+        """Have one channel for each source that the parameters name."""
+        names = self._tuning.settings.sources or ("",)
+        if names == tuple(channel.name for channel in self._channels):
+            return
+        for channel in self._channels:
+            channel.destroy()
+        self._channels = tuple(Channel(self, name, self._now_ns) for name in names)
+
+    def _perceive(self, what: str) -> bool:
+        """Start a pipeline and subscribe; return whether that was possible."""
+        model, session = self._model, Session(self._channels, self._outbox, self._watchdog)
+        assert model is not None
+        if self._attempt(what, lambda: session.start(model, self._tuning.settings)) is None:
+            session.stop()
+            return False
+        self._session = session
+        return True
 
     def _stop(self) -> None:
-        if self._sensors is not None:
-            self._sensors.close()
-        if self._pipeline is not None:
-            self._pipeline.stop()
-        self._sensors = self._pipeline = None
-        self._outbox.clear()
-        self._outlet.reset("not active")
+        """Perceive no more; nothing remains of what was seen and heard."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.stop()
 
-    def _on_estimate(self, pipeline: Pipeline, estimate: EmotionEstimate) -> None:
-        if pipeline is not self._pipeline or self._sensors is None:
-            return  # late news from before a deactivation
-        now, inputs = self._now_ns(), self._sensors.inputs
-        self._estimated_ns = now
-        self._outlet.frame_id = self._sensors.frame_id
-        latency_ns = now - (inputs.completed_ns(estimate.end_ns) or now)
-        self._outlet.state(estimate, inputs.complaints(now, self._timeout_ns), latency_ns / 1e6)
+    def _end(self) -> None:
+        self._is_active = False
+        self._stop()
+        for channel in self._channels:
+            channel.end()
 
-    def _on_reasoning(self, pipeline: Pipeline, reasoning: Reasoning) -> None:
-        if pipeline is self._pipeline:
-            self._outlet.reasoning(reasoning)
+    # --- changes while it runs
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Pause or go on; when this returns, it is so."""
+        self.set_parameters([Parameter("enabled", value=request.data)])
+        self._tuning.apply()
+        response.success = not self._is_active or (self._session is not None) == request.data
+        doing = "perceiving" if request.data else "paused"
+        response.message = doing if self._is_active else f"{doing} as soon as the node is active"
+        if not response.success:
+            response.message = "cannot perceive: see the log"
+        return response
+
+    def _on_change(self, changed: set[str]) -> None:
+        """Use parameters that have changed: names and effects."""
+        settings = self._tuning.settings
+        if "enabled" in changed:
+            self._paused.publish(Bool(data=not settings.enabled))
+        for channel in self._channels:
+            channel.use(settings)
+        if self._session is not None and settings.enabled and "restart" not in changed:
+            self._session.reconfigure(settings)
+        elif self._is_active:
+            self._stop()
+            if settings.enabled:
+                self._perceive("go on")
+            self._tick()
+
+    # --- what is due
 
     def _tick(self) -> None:
-        if self._sensors is not None:
-            self._sensors.tick()
-            if self._now_ns() - self._estimated_ns > self._timeout_ns:
-                self._say_why_nothing(self._sensors.inputs)
-        self._diagnostics.publish(self._report())
+        if self._session is not None:
+            self._session.tick()
+        elif self._is_active:
+            for channel in self._channels:
+                channel.tick_paused()
 
-    def _say_why_nothing(self, inputs: Inputs) -> None:
-        now = self._now_ns()
-        verdict = inputs.why_nothing(now, self._timeout_ns, self.count_publishers)
-        if verdict is None:
-            return
-        fault = self._health().get("last_error", "")
-        status, why = verdict
-        stamp = inputs.sensor_time_ns(now) or self.get_clock().now().nanoseconds
-        self._outlet.nothing(stamp, status, f"{why}; last error: {fault}" if fault else why)
-
-    def _health(self) -> dict[str, str]:
-        return diagnostics.flatten(self._pipeline.health()) if self._pipeline else {}
-
-    def _report(self) -> DiagnosticArray:
-        facts = dict(self._model.facts) if self._model else {}
-        if self._sensors is not None:
-            facts.update(diagnostics.input_facts(self._sensors.inputs))
-            facts.update({f"pipeline {name}": value for name, value in self._health().items()})
+    def _report(self) -> None:
+        model, settings = self._model, self._tuning.settings
+        view = diagnostics.NodeView(
+            now_ns=self._now_ns(),
+            timeout_ns=round(settings.timeout_s * SECOND),
+            sources=[channel.view() for channel in self._channels],
+            facts=model.facts if model else {},
+            notices=model.notices if model else (),
+            health=self._session.health if self._session else None,
+            reasoning=settings.reasoning,
+        )
+        entries = self._reporter.entries(view, vitals.look(gpu="cuda" in str(view.facts.get("engine"))))
         now, name = self.get_clock().now().to_msg(), self.get_fully_qualified_name()
-        return diagnostics.report(now, name, self._outlet.status, self._outlet.words, facts)
-
-    @property
-    def _timeout_ns(self) -> int:
-        return round(self._settings.timeout_s * SECOND)
+        self._diagnostics.publish(diagnostics.to_message(now, name, platform.node(), entries))
 
     def _now_ns(self) -> int:
         return self._steady.now().nanoseconds

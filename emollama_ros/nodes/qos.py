@@ -16,6 +16,10 @@ STATES_HEARD = QoSProfile(
 )
 #: A text is streamed in several messages; none of the last few may be lost.
 REASONING = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+#: A change happens once: none may be lost, and who joins late is told the present by the state.
+EVENT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+#: Latched, as the state.
+PAUSED = STATE
 DIAGNOSTICS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 TRANSCRIPT = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 #: What raw sound is: kept for late subscribers by ros-drivers' audio_capture 0.4.0, repeated before that.

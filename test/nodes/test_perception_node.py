@@ -15,77 +15,17 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from fake_model import load_fake
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rig import HOP, START, Rig, bright, chunk
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from emollama_ros.estimate import Status
-from emollama_ros.msg import AudioChunk, EmotionReasoning, EmotionState
+from emollama_ros.msg import AudioChunk, EmotionState
 from emollama_ros.nodes import qos
 from emollama_ros.nodes.clock import SECOND, ros_time, stamp_ns
-from emollama_ros.nodes.media_player_node import image_message, pcm16
-from emollama_ros.nodes.perception_node import DONE, REFUSED, PerceptionNode
+from emollama_ros.nodes.perception_node import DONE, PerceptionNode
 
 pytestmark = pytest.mark.ros
-START = 100_000 * SECOND
-HOP = SECOND // 2
-
-
-def bright(stamp, value=220, shape=(48, 64)):
-    return image_message(np.full((*shape, 3), value, np.uint8), stamp, "eye")
-
-
-def chunk(stamp, samples=1600, rate=16000, channels=1, sequence=0):
-    tone = 0.3 * np.sin(np.arange(samples * channels) / 5)
-    message = AudioChunk(sample_rate=rate, channels=channels, sequence=sequence, samples=pcm16(tone))
-    message.header.stamp, message.header.frame_id = ros_time(stamp), "ear"
-    return message
-
-
-class Rig:
-    """A perception node, its topics from the other side, and a stream of made-up sensor data."""
-
-    def __init__(self, graph, load=load_fake, **parameters):
-        # A busy machine is not silence.
-        given = [Parameter(name, value=value) for name, value in {"timeout_s": 2.0, **parameters}.items()]
-        self.graph = graph
-        self.node = graph.add(PerceptionNode(load, parameter_overrides=given))
-        make = graph.observer.create_publisher
-        self.images = make(Image, "camera/image_raw", qos.IMAGE_OUT)
-        self.sound = make(AudioChunk, "audio", qos.AUDIO_OUT)
-        self.words = make(String, "transcript", qos.TRANSCRIPT)
-        self.states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
-        self.reasonings = graph.hear(EmotionReasoning, "emotion/reasoning", qos.REASONING)
-        self.now = START
-
-    def activate(self):
-        assert self.node.trigger_configure() == DONE
-        assert self.node.trigger_activate() == DONE
-        for publisher in (self.images, self.sound, self.words):
-            self.graph.until(lambda p=publisher: p.get_subscription_count() == 1, publisher.topic_name)
-        return self
-
-    def feed(self, seconds, video=True, audio=True, image=bright):
-        """Send 10 Hz data; each datum is taken before the next is sent."""
-        inputs = self.node._sensors.inputs
-        for _ in range(round(seconds * 10)):
-            if video:
-                self._deliver(self.images, image(self.now), inputs.image)
-            if audio:
-                self._deliver(self.sound, chunk(self.now), inputs.audio)
-            self.now += SECOND // 10
-
-    def _deliver(self, publisher, message, meter):
-        before = meter.received
-        publisher.publish(message)
-        self.graph.until(lambda: meter.received > before, f"{publisher.topic_name} received")
-
-    def next_state(self, wanted=lambda state: True, what="a state"):
-        seen = len(self.states)
-        return self.graph.until(lambda: next((s for s in self.states[seen:] if wanted(s)), None), what)
-
-    def until_states(self, count):
-        self.graph.until(lambda: len(self.states) >= count, f"{count} states")
-        return self.states
 
 
 @pytest.fixture
@@ -101,7 +41,7 @@ def test_states_carry_time_number_label_and_inputs(rig):
         states = rig.until_states(count)
     ends = [stamp_ns(s.header.stamp) for s in states]
     assert ends[0] == START + SECOND and set(np.diff(ends)) == {HOP}
-    assert [s.sequence for s in states] == list(range(len(states)))
+    assert [s.sequence for s in rig.states] == list(range(len(rig.states)))
     first = states[0]
     assert stamp_ns(first.window_start) == START
     assert (first.label, first.confidence, first.source_id) == ("happy", pytest.approx(0.7), "ann")
@@ -159,7 +99,7 @@ def test_words_are_heard(rig):
     clock = rig.node.get_clock()
     rig.now = clock.now().nanoseconds
     rig.words.publish(String(data="what a lovely day"))
-    rig.graph.until(lambda: rig.node._sensors.inputs.transcript.received, "words")
+    rig.graph.until(lambda: rig.inputs().transcript.received, "words")
     rig.feed(2.0)
     rig.graph.until(lambda: any(s.modalities & EmotionState.TEXT for s in rig.states), "a state from words")
 
@@ -240,7 +180,7 @@ def test_audio_that_cannot_be_used_degrades_with_the_reason(rig):
     rig = rig().activate()
     broken = chunk(START)
     broken.channels = 0
-    rig._deliver(rig.sound, broken, rig.node._sensors.inputs.audio)
+    rig._deliver(rig.sound, broken, rig.inputs().audio)
     rig.feed(1.3, audio=False)
     state = rig.until_states(1)[0]
     assert state.status == EmotionState.DEGRADED and "channels is 0" in state.status_text
@@ -248,7 +188,7 @@ def test_audio_that_cannot_be_used_degrades_with_the_reason(rig):
 
 def test_lost_chunks_are_counted_and_said(rig):
     rig = rig().activate()
-    audio = rig.node._sensors.inputs.audio
+    audio = rig.inputs().audio
     for sequence in (0, 1, 5):
         rig._deliver(rig.sound, chunk(START, sequence=sequence), audio)
     assert audio.lost == 3
@@ -261,9 +201,9 @@ def test_any_sample_rate_becomes_16_khz(rig, rate, channels):
     rig = rig(reasoning=False).activate()
     for i in range(14):
         message = chunk(START + i * SECOND // 10, rate // 10, rate, channels, i)
-        rig._deliver(rig.sound, message, rig.node._sensors.inputs.audio)
+        rig._deliver(rig.sound, message, rig.inputs().audio)
     assert rig.until_states(1)[0].modalities == EmotionState.AUDIO
-    assert rig.node._pipeline.health().audio_samples == pytest.approx(14 * 1600, abs=64)
+    assert rig.pipeline.health().audio_samples == pytest.approx(14 * 1600, abs=64)
 
 
 def test_stamps_that_fall_back_start_afresh(rig):
@@ -275,7 +215,7 @@ def test_stamps_that_fall_back_start_afresh(rig):
     state = rig.until_states(count + 1)[-1]
     assert stamp_ns(state.header.stamp) == START - 3599 * SECOND
     assert state.sequence == count and state.status == EmotionState.OK
-    assert rig.node._pipeline.health().restarts >= 1
+    assert rig.pipeline.health().restarts >= 1
 
 
 def test_compressed_images(graph):
@@ -289,7 +229,7 @@ def test_compressed_images(graph):
     graph.until(pictures.get_subscription_count, "subscription")
     buffer = io.BytesIO()
     Picture.new("RGB", (64, 48), (230, 230, 230)).save(buffer, "JPEG")
-    meter = rig.node._sensors.inputs.image
+    meter = rig.inputs().image
     for i in range(13):
         message = CompressedImage(format="jpeg", data=array.array("B", buffer.getvalue()))
         message.header.stamp = ros_time(START + i * SECOND // 10)
@@ -308,72 +248,7 @@ def test_a_best_effort_microphone_is_met(graph):
     rig.sound = graph.observer.create_publisher(AudioChunk, "audio", profile)
     assert rig.node.trigger_configure() == DONE and rig.node.trigger_activate() == DONE
     graph.until(lambda: rig.sound.get_subscription_count() == 1, "a second subscription, best effort")
-    rig._deliver(rig.sound, chunk(START), rig.node._sensors.inputs.audio)
-
-
-def test_missing_model_leaves_the_node_unconfigured(rig):
-    node = rig(bundle="missing").node
-    assert node.trigger_configure() == REFUSED
-    assert node._state_machine.current_state[1] == "unconfigured"
-    node.set_parameters([Parameter("bundle", value="there now")])
-    assert node.trigger_configure() == DONE
-
-
-def test_a_defect_in_loading_is_refused_not_swallowed(rig):
-    node = rig(bundle="defect").node
-    assert node.trigger_configure() == REFUSED
-    assert node._state_machine.current_state[1] == "unconfigured"
-
-
-def test_deactivated_means_deaf_and_blind(rig):
-    rig = rig().activate()
-    rig.feed(1.3)
-    rig.until_states(1)
-    pipeline = rig.node._pipeline
-    assert rig.node.trigger_deactivate() == DONE
-    assert pipeline._worker is None
-    for publisher in (rig.images, rig.sound, rig.words):
-        rig.graph.until(lambda p=publisher: p.get_subscription_count() == 0, "unsubscribed")
-    count = len(rig.states)
-    rig.graph.spin_for(1.2)
-    assert len(rig.states) == count
-    assert rig.node.trigger_activate() == DONE
-    rig.activated_again = rig.graph.until(lambda: rig.sound.get_subscription_count() == 1, "subscribed")
-    rig.feed(1.3)
-    state = rig.until_states(count + 1)[-1]
-    assert state.sequence == count and state.reasoning == ""
-    assert rig.node.trigger_deactivate() == DONE and rig.node.trigger_cleanup() == DONE
-    assert rig.node._model is None
-
-
-def test_lifecycle_many_times_leaks_no_threads(rig):
-    import threading
-
-    node = rig().node
-    before = threading.active_count()
-    for _ in range(10):
-        assert node.trigger_configure() == DONE
-        assert node.trigger_activate() == DONE
-        assert node.trigger_deactivate() == DONE
-        assert node.trigger_cleanup() == DONE
-    assert threading.active_count() == before
-
-
-def test_shutdown_from_active_stops_everything(rig):
-    rig = rig().activate()
-    assert rig.node.trigger_shutdown() == DONE
-    assert rig.node._pipeline is None and rig.node._state_machine.current_state[1] == "finalized"
-
-
-def test_wrong_parameters_are_refused_with_the_reason(rig):
-    node = rig().node
-    for name, value, words in [
-        ("engine", "gpu", "not one of auto, cpu"),
-        ("hop_s", 100.0, "doesn't comply"),
-        ("threads", 0, "doesn't comply"),
-    ]:
-        (result,) = node.set_parameters([Parameter(name, value=value)])
-        assert not result.successful and (words in result.reason or "range" in result.reason), result.reason
+    rig._deliver(rig.sound, chunk(START), rig.inputs().audio)
 
 
 def test_diagnostics_tell_rates_and_model(rig):
@@ -383,10 +258,11 @@ def test_diagnostics_tell_rates_and_model(rig):
     rig.until_states(2)
     seen = len(reports)
     report = rig.graph.until(lambda: reports[seen:] and reports[-1], "diagnostics")
-    facts = {pair.key: pair.value for pair in report.status[0].values}
-    assert facts["bundle"] == "fake 1.0" and facts["/camera/image_raw received"] == "20"
-    assert facts["/audio lost"] == "0" and facts["pipeline windows"] >= "2"
-    assert report.status[0].level == DiagnosticStatus.OK
+    facts = {pair.key: pair.value for entry in report.status for pair in entry.values}
+    assert facts["bundle"] == "fake 1.0" and facts["camera received"] == "20"
+    assert facts["microphone lost"] == "0" and int(facts["windows"]) >= 2
+    perception = next(entry for entry in report.status if entry.name == "perception_node: perception")
+    assert (perception.level, perception.message) == (DiagnosticStatus.OK, "perceiving")
     assert int(Status.STALE) == EmotionState.STALE
 
 
