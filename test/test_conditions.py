@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emollama_ros import conditions
-from emollama_ros.conditions import Level, all_conditions, recognise, worst
+from emollama_ros.conditions import Condition, Level, all_conditions, recognise, worst
 from emollama_ros.estimate import Status
 from emollama_ros.nodes.diagnostic_contents import CONTENTS
 
@@ -104,6 +104,21 @@ def test_a_fact_that_is_left_out_is_an_error():
 def test_the_gravest_level_counts():
     found = [conditions.BLANK_PICTURE.say(), conditions.MODEL_FAILS.say(error="x")]
     assert worst(found) is Level.ERROR and worst([]) is Level.OK
+
+
+def names_used():
+    """Names of the catalogue that the code of the package mentions."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.name == "conditions.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "conditions":
+                yield node.attr
+
+
+def test_the_code_says_every_one_of_them():
+    catalogue = {name for name, value in vars(conditions).items() if isinstance(value, Condition)}
+    assert catalogue <= set(names_used())
 
 
 def test_a_state_that_is_degraded_or_stale_is_so_for_a_reason_in_the_catalogue():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from emollama_ros import conditions
@@ -346,31 +346,3 @@ def to_message(stamp: Any, node: str, machine: str, entries: Iterable[Entry]) ->
     )
     array.header.stamp = stamp
     return array
-
-
-def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """Turn nested dataclasses and mappings into ``{"a.b": "1.5"}``."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, Mapping):
-        parts: dict[str, str] = {}
-        for key, inner in value.items():
-            parts.update(flatten(inner, f"{prefix}.{key}" if prefix else str(key)))
-        return parts
-    return {prefix: f"{value:.3g}" if isinstance(value, float) else str(value)}
-
-
-def input_facts(inputs: Inputs) -> dict[str, str]:
-    """Return rate, count, refusals and losses of each input topic."""
-    facts = {}
-    for meter in inputs.all:
-        facts[f"{meter.topic} rate"] = f"{meter.rate_hz:.1f} Hz"
-        facts[f"{meter.topic} received"] = str(meter.received)
-        facts[f"{meter.topic} refused"] = str(meter.refused)
-        facts[f"{meter.topic} lost"] = str(meter.lost)
-    return facts
-
-
-def report(stamp: Any, name: str, status: Status, summary: str, facts: Mapping[str, str]) -> DiagnosticArray:
-    """Make a message of one entry."""
-    return to_message(stamp, name, name, [Entry("emotion perception", _LEVELS[status], summary, facts)])
