@@ -65,13 +65,25 @@ def arguments() -> list[DeclareLaunchArgument]:
             "source",
             default_value="",
             description="media file to play; live = start the microphone (the camera driver is yours); "
-            "empty = listen to topics that exist",
+            "empty = listen to topics that exist; with `sources`, a file for each, separated by commas",
         ),
         DeclareLaunchArgument(
-            "camera_topic", default_value="camera/image_raw", description="sensor_msgs/Image"
+            "sources",
+            default_value="",
+            description="names of several cameras or people, separated by commas, each with topics under "
+            "NAME/; empty = as in params_file",
         ),
-        DeclareLaunchArgument("audio_topic", default_value="audio", description="emollama_ros/AudioChunk"),
-        DeclareLaunchArgument("transcript_topic", default_value="transcript", description="std_msgs/String"),
+        DeclareLaunchArgument(
+            "camera_topic", default_value="camera/image_raw", description="of the camera; without `sources`"
+        ),
+        DeclareLaunchArgument(
+            "audio_topic", default_value="audio", description="of the microphone; without `sources`"
+        ),
+        DeclareLaunchArgument(
+            "transcript_topic",
+            default_value="transcript",
+            description="of the speech recogniser; without `sources`",
+        ),
         DeclareLaunchArgument(
             "bundle", default_value="", description="model bundle; empty = as in params_file"
         ),
@@ -80,6 +92,17 @@ def arguments() -> list[DeclareLaunchArgument]:
             default_value="",
             choices=["", "auto", "cpu", "cuda", "tensorrt"],
             description="inference engine; empty = as in params_file",
+        ),
+        DeclareLaunchArgument(
+            "hop_s",
+            default_value="",
+            description="time from one state to the next, seconds; empty = as in params_file",
+        ),
+        DeclareLaunchArgument(
+            "reasoning",
+            default_value="",
+            choices=["", *BOOLEAN],
+            description="explain the states in words; empty = as in params_file",
         ),
     ]
 
@@ -91,15 +114,35 @@ def transport_profile() -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(name, share("config", "fastdds.xml")) for name in PROFILE_VARIABLES]
 
 
+def value_of(context: LaunchContext, name: str) -> str:
+    """Return what an argument was given."""
+    return str(LaunchConfiguration(name).perform(context)).strip()
+
+
+def names_in(text: str) -> list[str]:
+    """Split at commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def chosen_parameters(context: LaunchContext) -> dict[str, object]:
+    """Return the parameters that arguments set; an empty argument leaves the word to the file."""
+    given = {name: value_of(context, name) for name in ("bundle", "engine", "hop_s", "reasoning", "sources")}
+    read = {"hop_s": float, "reasoning": "true".__eq__, "sources": names_in}
+    chosen: dict[str, object] = {"autostart": value_of(context, "autostart") == "true"}
+    for name, text in given.items():
+        if text:
+            chosen[name] = read.get(name, str)(text)
+    return chosen
+
+
 def start_nodes(context: LaunchContext) -> list:
     """Make the nodes that the arguments ask for."""
 
     def value(name: str) -> str:
-        return LaunchConfiguration(name).perform(context)
+        return value_of(context, name)
 
     def parameters(**chosen: object) -> list:
         shared = {"use_sim_time": value("use_sim_time") == "true"}
-        # An empty argument leaves the word to the file.
         return [ParameterFile(value("params_file"), allow_substs=True), {**shared, **chosen}]
 
     camera, audio = ("camera/image_raw", value("camera_topic")), ("audio", value("audio_topic"))
@@ -110,45 +153,51 @@ def start_nodes(context: LaunchContext) -> list:
         "ros_arguments": ["--log-level", value("log_level")],
     }
     respawn = {"respawn": value("use_respawn") == "true", "respawn_delay": 2.0}
-    chosen = {name: value(name) for name in ("bundle", "engine") if value(name)}
-    perception = LifecycleNode(
-        name="perception_node",
-        executable="perception_node",
-        parameters=parameters(autostart=value("autostart") == "true", **chosen),
-        remappings=[
-            camera,
-            (f"{camera[0]}/compressed", f"{camera[1]}/compressed"),
-            audio,
-            ("transcript", value("transcript_topic")),
-        ],
-        **common,
-        **respawn,
-    )
-    nodes = [perception]
-    if value("source") == "live":
-        nodes.append(
-            Node(
-                name="microphone",
-                executable="microphone_node",
-                parameters=parameters(),
-                remappings=[audio],
-                **common,
-                **respawn,
-            )
+
+    def perception() -> Node:
+        return LifecycleNode(
+            name="perception_node",
+            executable="perception_node",
+            parameters=parameters(**chosen_parameters(context)),
+            remappings=[
+                camera,
+                (f"{camera[0]}/compressed", f"{camera[1]}/compressed"),
+                audio,
+                ("transcript", value("transcript_topic")),
+            ],
+            **common,
+            **respawn,
         )
-    elif value("source"):
+
+    def microphone() -> Node:
+        return Node(
+            name="microphone",
+            executable="microphone_node",
+            parameters=parameters(),
+            remappings=[audio],
+            **common,
+            **respawn,
+        )
+
+    def player(path: str, name: str) -> Node:
         # Never respawned: a player that has ended has played its file.
-        path = os.path.abspath(os.path.expanduser(value("source")))
-        nodes.append(
-            Node(
-                name="media_player",
-                executable="media_player_node",
-                parameters=parameters(path=path),
-                remappings=[camera, audio],
-                **common,
-            )
+        return Node(
+            name="media_player",
+            executable="media_player_node",
+            parameters=parameters(path=os.path.abspath(os.path.expanduser(path))),
+            remappings=[] if name else [camera, audio],
+            **{**common, "namespace": f"{value('namespace')}/{name}" if name else value("namespace")},
         )
-    return nodes
+
+    names, source = names_in(value("sources")), value("source")
+    if source == "live" and not names:
+        return [perception(), microphone()]
+    files = names_in(source) if names else [source] * bool(source)
+    if files and len(files) != max(1, len(names)):
+        raise ValueError(
+            f"source: {len(files)} file(s) for the sources {', '.join(names)}; name one for each"
+        )
+    return [perception(), *(player(path, name) for path, name in zip(files, names or [""], strict=False))]
 
 
 def generate_launch_description() -> LaunchDescription:

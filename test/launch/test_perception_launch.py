@@ -34,8 +34,11 @@ def test_arguments_are_those_of_nav2_and_ours():
         "audio_topic",
         "transcript_topic",
         "source",
+        "sources",
         "bundle",
         "engine",
+        "hop_s",
+        "reasoning",
     }
 
 
@@ -83,6 +86,14 @@ def test_a_file_is_played_and_live_records(evaluate):
     assert list(evaluate(source="live")[0]) == ["perception_node", "microphone"]
 
 
+def test_each_source_has_a_player_of_its_own(evaluate):
+    with pytest.raises(ValueError, match="name one for each"):
+        evaluate(sources="left,right", source="a.mp4")
+    nodes, _, made = evaluate(sources="left, right", source="a.mp4,b.mp4", hop_s="1", reasoning="false")
+    assert len(made) == 3 and set(nodes) == {"perception_node", "media_player"}
+    assert nodes["media_player"]._Node__node_namespace.endswith("/right")
+
+
 def test_a_profile_of_the_user_stays(evaluate):
     assert evaluate(profile="/mine.xml")[1].environment["FASTRTPS_DEFAULT_PROFILES_FILE"] == "/mine.xml"
 
@@ -125,8 +136,8 @@ def test_launch_takes_the_node_to_active_also_after_a_crash():
     states = []
     node.create_subscription(EmotionState, "/robot/emotion/state", states.append, qos.STATES_HEARD)
     try:
-        _spin_until(node, lambda: states)
-        assert "/robot/camera/image_raw has no publisher" in states[0].status_text
+        silent = "/robot/camera/image_raw has no publisher"
+        _spin_until(node, lambda: any(silent in s.status_text for s in states))
         _kill_child_of(launched.pid)
         # Numbers that begin again are another process: the first was killed, and the second is active too.
         _spin_until(node, lambda: [s.sequence for s in states].count(0) == 2)
