@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emollama_ros.logs import Throttle, ThrottleFilter
@@ -37,18 +36,21 @@ class RosHandler(logging.Handler):
             self._logger.info(text)
 
 
-def forward(node: Node, throttle: Throttle | None = None) -> Callable[[], None]:
+def forward(node: Node, throttle: Throttle | None = None) -> None:
     """Send what the package logs to the log of a node, each matter once per period.
 
     Args:
-        node: Whose log.
+        node: Whose log; the one before it, if any, gets no more.
         throttle: What decides how often; one of its own if left out.
-
-    Returns:
-        Ends it; call it before the node is destroyed.
     """
+    end()
     handler = RosHandler(node.get_logger())
     handler.addFilter(ThrottleFilter(throttle))
+    logging.getLogger(PACKAGE).addHandler(handler)
+
+
+def end() -> None:
+    """Send nothing any more; call it before the node is destroyed."""
     logger = logging.getLogger(PACKAGE)
-    logger.addHandler(handler)
-    return lambda: logger.removeHandler(handler)
+    for handler in [h for h in logger.handlers if isinstance(h, RosHandler)]:
+        logger.removeHandler(handler)

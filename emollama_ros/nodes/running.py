@@ -13,6 +13,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from emollama_ros.errors import EmollamaError
+from emollama_ros.nodes import ros_logs
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 Run = Callable[[AnyNode, SingleThreadedExecutor], None]
@@ -43,6 +44,7 @@ def run_node(make: Callable[[], AnyNode], run: Run = spin) -> int:
     node, code = None, 0
     try:
         node = make()
+        ros_logs.forward(node)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         run(node, executor)
@@ -64,6 +66,7 @@ def run_node(make: Callable[[], AnyNode], run: Run = spin) -> int:
 def _close(node: Node) -> int:
     """Let a node end its threads and devices."""
     getattr(node, "close", lambda: None)()
+    ros_logs.end()
     node.destroy_node()
     return int(getattr(node, "failed", False))
 

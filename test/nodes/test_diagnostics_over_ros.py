@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from fake_model import load_fake
 from rcl_interfaces.msg import Log
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 
 from emollama_ros.msg import AudioChunk
@@ -26,6 +27,8 @@ from emollama_ros.nodes.media_player_node import image_message, pcm16
 from emollama_ros.nodes.perception_node import DONE, PerceptionNode
 
 pytestmark = pytest.mark.ros
+#: As rcl offers it: who joins late hears the last lines.
+ROSOUT = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 PERIOD_S = 0.04
 
 
@@ -141,14 +144,32 @@ def test_what_the_package_logs_is_on_rosout_once_and_with_its_severity(graph):
     node = graph.add(rclpy.create_node("talker"))
     heard = graph.hear(Log, "/rosout", 100)
     graph.until(lambda: node.count_subscribers("/rosout"), "somebody who listens")
-    end = ros_logs.forward(node)
+    ros_logs.forward(node)
     logger = logging.getLogger("emollama_ros.pipeline")
     for i in range(50):
         logger.error("window %d failed", i)
         logger.warning("late")
     graph.until(lambda: sum(message.name == "talker" for message in heard) >= 2, "two lines")
-    end()
+    ros_logs.end()
     logger.error("nobody listens")
     graph.spin_for(0.3)
     lines = [(m.level, m.msg) for m in heard if m.name == "talker"]
     assert lines == [(40, "window 0 failed"), (30, "late")]
+
+
+TALKER = """
+import logging, rclpy
+from emollama_ros.nodes.running import run_node
+
+def run(node, executor):
+    logging.getLogger("emollama_ros.engines").warning("slow graph")
+    executor.spin()
+
+raise SystemExit(run_node(lambda: rclpy.create_node("talker"), run))
+"""
+
+
+def test_every_node_that_runs_in_a_process_hands_its_logs_on(graph, processes):
+    heard = graph.hear(Log, "/rosout", ROSOUT)
+    processes("-c", TALKER)
+    graph.until(lambda: ("talker", "slow graph") in {(m.name, m.msg) for m in heard}, "the line")
