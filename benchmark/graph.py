@@ -40,7 +40,8 @@ class Heard:
     """What the listener heard, with the moments at which DDS says it was sent, ns.
 
     Attributes:
-        states: (start, end, sent, received, latency ms) of each state.
+        states: (start, end, sent, received, latency ms) of each state with something perceived, once a window.
+        repeated: States sent again because there was no other: after the clip, or when the model is late.
         texts: (sequence, end, sent, tokens, elapsed ms, final) of each piece of reasoning.
         statuses: How often each status was published.
     """
@@ -48,6 +49,14 @@ class Heard:
     states: list[State] = field(default_factory=list)
     texts: list[tuple[int, int, int, int, float, bool]] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
+    repeated: int = 0
+
+    def take(self, state: State) -> None:
+        """Note a state; the second one of a window is no news."""
+        if self.states and state[1] == self.states[-1][1]:
+            self.repeated += 1
+        else:
+            self.states.append(state)
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,12 @@ def summarise(heard: Heard, traced: dict[str, Any], sent: dict[str, int]) -> dic
         "sent": sent,
         "dropped": dropped(traced, sent),
         "frames_missing_at_s": frames_missing(traced["messages"]["image"]),
-        "states": {"heard": len(heard.states), "full_windows": len(full), "statuses": heard.statuses},
+        "states": {
+            "heard": len(heard.states),
+            "repeated": heard.repeated,
+            "full_windows": len(full),
+            "statuses": heard.statuses,
+        },
         "labels_hz": rate_hz(full),
         "counts": traced["counts"],
         "age_ms": summary((s[2] - s[1]) / 1e6 for s in full),
@@ -297,7 +311,7 @@ def listening(heard: Heard) -> Iterator[Callable[[], None]]:
         if state.modalities:
             times = info["source_timestamp"], info["received_timestamp"]
             ends = stamp_ns(state.window_start), stamp_ns(state.header.stamp)
-            heard.states.append((*ends, *times, state.latency_ms))
+            heard.take((*ends, *times, state.latency_ms))
 
     def on_text(text: EmotionReasoning, info: Any) -> None:
         end, sent = stamp_ns(text.header.stamp), info["source_timestamp"]

@@ -180,6 +180,14 @@ def test_figures_of_a_graph():
     assert tables.lost_samples({"results": {"graph": {"with_reasoning": found}}}) == 100
 
 
+def test_a_state_sent_again_is_no_news():
+    graph = pytest.importorskip("benchmark.graph", reason="needs the packages of the demo")
+    heard = graph.Heard()
+    for end, sent in ((1, 10), (2, 20), (2, 90), (3, 95)):
+        heard.take((0, end, sent, sent, 0.0))
+    assert [state[1:3] for state in heard.states] == [(1, 10), (2, 20), (3, 95)] and heard.repeated == 1
+
+
 def test_labels_are_compared_with_those_of_labels_alone():
     graph = pytest.importorskip("benchmark.graph", reason="needs the packages of the demo")
     sent = [i * 500_000_000 for i in range(11)]
