@@ -406,6 +406,24 @@ SHORT_AUDIO = Condition(
     "Too little sound to judge a voice by.",
     "Raise `window_s`.",
 )
+BAD_SAMPLES = Condition(
+    "window.bad_samples",
+    Status.DEGRADED,
+    Level.WARN,
+    "{share:.1%} of the audio is no number (NaN or infinite)",
+    "Samples arrive that no microphone gives; they count as missing. Sound is used as long as half of the"
+    " window's samples are good.",
+    "Look for a division by zero in what processes the sound: echo or noise suppression, gain control.",
+)
+CLIPPED_AUDIO = Condition(
+    "window.clipped_audio",
+    Status.DEGRADED,
+    Level.WARN,
+    "microphone is clipping ({share:.1%} of the samples at full scale)",
+    "The voice is louder than the microphone's gain allows, and is flattened. It is used all the same; loud"
+    " and sharp are measured wrongly.",
+    "Lower the gain (`alsamixer`), or move the microphone away.",
+)
 SILENT_MICROPHONE = Condition(
     "window.silent_microphone",
     Status.DEGRADED,
@@ -429,8 +447,8 @@ FROZEN_PICTURE = Condition(
     Level.WARN,
     "picture has not changed for {seconds:.1f} s (camera frozen, or a still)",
     "Pictures come with new stamps and every pixel is the same, which the noise of a real sensor never is."
-    " The label is of that picture, and cannot change.",
-    "Restart the camera's driver. In simulation, and for stills, nothing.",
+    " From the moment that a whole window shows one picture, the label comes from the other inputs alone.",
+    "Restart the camera's driver. For stills, and in a simulation where nothing moves, nothing.",
 )
 MISSING = Condition(
     "window.missing",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emollama_ros import conditions
 from emollama_ros.bundle import Bundle
 from emollama_ros.cues import CueHistory, measure
 from emollama_ros.encoders import Encoders, StageTimer, WindowFeatures
@@ -17,23 +16,14 @@ from emollama_ros.estimate import Cue, EmotionEstimate, Modality, Status
 from emollama_ros.graphs import GraphLoader, load_graph
 from emollama_ros.labels import UNKNOWN
 from emollama_ros.manifest import Manifest
-from emollama_ros.preprocess.audio import SAMPLE_RATE, level_dbfs
 from emollama_ros.preprocess.text import hash_ngrams
-from emollama_ros.prosody import SILENCE_DBFS, Prosody, analyse
+from emollama_ros.prosody import Prosody, analyse
 from emollama_ros.sharing import ByContent
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
+from emollama_ros.usable import usable_modalities
 
 Floats = NDArray[np.float32]
 
-#: Shortest audio that the encoder can make sense of, seconds.
-SHORTEST_AUDIO_S = 0.4
-#: Share of a window's samples that must have arrived for its audio to be used.
-LEAST_VALID_AUDIO = 0.5
-#: A picture whose pixels spread less than this (0..255) is black, white or covered.
-BLANK_SPREAD = 4.0
-#: Time over which no pixel changes before a camera is said to be frozen: the noise of a sensor never repeats
-#: itself, but a compressed video of somebody who sits still may for a moment.
-FROZEN_S = 1.0
 #: Keeps logarithms of probabilities finite.
 TINY = 1e-9
 
@@ -253,54 +243,6 @@ class _Views:
     joint: tuple[Floats, Floats]
     single: Mapping[Modality, tuple[float, ...]]
     soft: Floats | None
-
-
-def usable_modalities(window: Window) -> tuple[Modality, tuple[str, ...]]:
-    """Decide which inputs of a window carry something, and say in words what is wrong with the others.
-
-    A modality that was never connected is legal and no fault is reported here for it; the pipeline, which
-    knows what to expect, does that.
-    """
-    usable = Modality.NONE
-    faults: list[str] = []
-    if window.audio is not None and len(window.audio.samples):
-        fault = _audio_fault(window.audio, window.end_ns - window.start_ns)
-        if fault:
-            faults.append(fault)
-        else:
-            usable |= Modality.AUDIO
-    if window.frames is not None and len(window.frames.stamps_ns):
-        if float(window.frames.images[-1].std(axis=(0, 1)).max()) < BLANK_SPREAD:
-            faults.append(conditions.BLANK_PICTURE.say().text)
-        else:
-            usable |= Modality.VIDEO
-            faults += frozen(window.frames)
-    if window.transcript.strip():
-        usable |= Modality.TEXT
-    return usable, tuple(faults)
-
-
-def frozen(frames: FrameBatch) -> list[str]:
-    """Say that the last pictures are one picture: a driver that repeats it with new stamps, or a still.
-
-    It is used all the same, for stills are legal; but a robot should not trust a label that cannot change.
-    """
-    newest, since = frames.images[-1], len(frames.images) - 1
-    while since > 0 and np.array_equal(frames.images[since - 1], newest):
-        since -= 1
-    seconds = (int(frames.stamps_ns[-1]) - int(frames.stamps_ns[since])) / 1e9
-    return [conditions.FROZEN_PICTURE.say(seconds=seconds).text] if seconds >= FROZEN_S else []
-
-
-def _audio_fault(audio: AudioSpan, window_ns: int) -> str:
-    if audio.valid < LEAST_VALID_AUDIO:
-        return conditions.FEW_SAMPLES.say(share=audio.valid).text
-    if len(audio.samples) < SHORTEST_AUDIO_S * SAMPLE_RATE:
-        heard = len(audio.samples) / SAMPLE_RATE
-        return conditions.SHORT_AUDIO.say(heard=heard, window=window_ns / 1e9).text
-    if level_dbfs(audio.samples) < SILENCE_DBFS:
-        return conditions.SILENT_MICROPHONE.say(dbfs=SILENCE_DBFS).text
-    return ""
 
 
 def fusion_inputs(

@@ -18,9 +18,9 @@ from emollama_ros.analysis import Analysis, Analyzer, representative, summarise,
 from emollama_ros.errors import EngineError, InputError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning, Status
 from emollama_ros.labels import UNKNOWN
-from emollama_ros.perception import usable_modalities
 from emollama_ros.pipeline import PipelineConfig
 from emollama_ros.streams import Window
+from emollama_ros.usable import usable_modalities
 
 S = 1_000_000_000
 LABELS = ("neutral", "happy", "sad")

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emollama_ros import conditions
 from emollama_ros.bundle import MANIFEST, Bundle, packaged_path
 from emollama_ros.encoders import FRAMES_A_RUN, AudioEncoder, FrameCache
 from emollama_ros.engines import EngineOptions, load_engine
 from emollama_ros.estimate import Modality, Status
 from emollama_ros.labels import UNKNOWN
-from emollama_ros.perception import Perception, usable_modalities
+from emollama_ros.perception import Perception
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
+from emollama_ros.usable import usable_modalities
 
 S = 1_000_000_000
 CPU = EngineOptions(kind="cpu", threads=1)
@@ -141,18 +141,6 @@ def test_nothing_usable_is_unknown_and_says_why(perception: Perception, window: 
     found = perception.perceive_one(window, 0)
     assert (found.label, found.modalities, found.status) == (UNKNOWN, Modality.NONE, Status.DEGRADED)
     assert set(found.scores) == {0.0} and found.confidence == 0.0 and why in found.status_text
-
-
-@pytest.mark.parametrize(("same", "seconds"), [(8, 1.75), (5, 1.0), (4, None), (1, None)])
-def test_a_camera_that_shows_one_picture_again_and_again_is_said_to_be_frozen(
-    same: int, seconds: float | None
-) -> None:
-    batch = frames(8)
-    batch.images[8 - same :] = batch.images[-1]
-    used, faults = usable_modalities(Window(0, 2 * S, batch))
-    assert used is Modality.VIDEO, "stills are legal"
-    said = conditions.FROZEN_PICTURE.say(seconds=seconds).text if seconds else None
-    assert faults == ((said,) if said else ())
 
 
 def test_one_bad_input_leaves_the_other_in_use(perception: Perception) -> None:

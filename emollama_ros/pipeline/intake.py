@@ -105,8 +105,8 @@ class Intake:
 
     @property
     def audio_lost(self) -> int:
-        """Samples that stamps say are missing."""
-        return self._audio.totals.gap_samples
+        """Samples that stamps say are missing, and that did not come late."""
+        return self._audio.totals.lost
 
     @property
     def buffered_s(self) -> Mapping[str, float]:

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from emollama_ros.errors import InputError
 from emollama_ros.streams.limits import require_fit, require_positive
-from emollama_ros.streams.stamps import JUMP_NS, to_duration_ns, to_ns, to_samples
+from emollama_ros.streams.stamps import JUMP_NS, NS_PER_S, to_duration_ns, to_ns, to_samples
 
-_BYTES_PER_SAMPLE = 5  # float32 and its validity
+_BYTES_PER_SAMPLE = 5  # float32 and its kind
+#: A chunk stamped so much later than expected belongs to another time: nobody lost an hour of sound, ns.
+_LEAP_NS = 60 * NS_PER_S
+_MISSING, _VALID, _BAD = range(3)
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,13 @@ class AudioSpan:
         samples: float32 ``[n]``, mono, full scale 1. Exactly as long as the interval; 0 where nothing
             was heard. A copy: it does not change later.
         valid: Fraction of the samples that were really recorded, 0 to 1.
+        bad: Fraction of the samples that arrived as NaN or infinite, 0 to 1; they are not valid.
     """
 
     start_ns: int
     samples: NDArray[np.float32]
     valid: float
+    bad: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,10 @@ class PushReport:
     Attributes:
         appended: Samples put on the time line.
         gap_samples: Silence inserted before them because the stamps say sound was lost.
-        overlap_samples: Samples dropped because their time was already filled.
-        jumped: The clock fell back, so everything older was dropped first.
+        overlap_samples: Samples that came for a time that is past on the time line, as of a chunk that comes
+            twice or late. They are dropped, but for those that fill a gap.
+        filled_samples: Of those, the ones that filled a gap: the chunk came late, not twice.
+        jumped: The clock fell back, or ahead by more than a minute, so everything older was dropped first.
         bad_samples: Of the appended ones, NaN or infinite; stored as 0 and marked invalid.
     """
 
@@ -49,17 +56,24 @@ class PushReport:
     overlap_samples: int = 0
     jumped: bool = False
     bad_samples: int = 0
+    filled_samples: int = 0
 
 
 @dataclass(frozen=True)
 class AudioTotals:
-    """Sums of all ``PushReport`` since the ring was made, in samples; ``jumps`` counts clock falls."""
+    """Sums of all ``PushReport`` since the ring was made, in samples; ``jumps`` counts those of the clock."""
 
     appended: int = 0
     gap_samples: int = 0
     overlap_samples: int = 0
     bad_samples: int = 0
     jumps: int = 0
+    filled_samples: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Samples that stamps say are missing, and that did not come late."""
+        return self.gap_samples - self.filled_samples
 
     def plus(self, report: PushReport) -> AudioTotals:
         """Return the totals with one more report."""
@@ -69,6 +83,7 @@ class AudioTotals:
             self.overlap_samples + report.overlap_samples,
             self.bad_samples + report.bad_samples,
             self.jumps + report.jumped,
+            self.filled_samples + report.filled_samples,
         )
 
 
@@ -78,10 +93,11 @@ class AudioRing:
     Drivers stamp chunks before or after a blocking read, so stamps jitter by tens of milliseconds
     while the samples themselves are contiguous. A chunk therefore continues where the last one ended,
     unless its stamp disagrees by more than the tolerance: then sound was lost (a gap, filled with
-    invalid zeros), or repeated (an overlap, dropped), or the clock fell back (start again).
+    invalid zeros), or came late or twice (an overlap: what is missing there is filled, the rest dropped),
+    or the clock jumped, back or more than a minute ahead (start again).
 
-    A chunk stamped no later than the one before it is a repetition whatever the tolerance. Stamps of
-    new sound must therefore increase, as those of every capture device do.
+    A chunk stamped no later than the one before it is old whatever the tolerance. Stamps of new sound must
+    therefore increase, as those of every capture device do.
 
     Threads: any number of readers and writers; every method takes the ring's own lock and holds it for
     at most one copy of the chunk or span. Chunks are taken in the order in which ``push`` is called.
@@ -111,7 +127,7 @@ class AudioRing:
         self._rate = rate
         self._tolerance = to_samples(to_ns(tolerance_ms / 1000), rate)
         self._samples = np.zeros(self._capacity, np.float32)
-        self._valid = np.zeros(self._capacity, np.bool_)
+        self._kind = np.zeros(self._capacity, np.uint8)
         self._totals = AudioTotals()
         self._lock = threading.Lock()
         self._restart(None)
@@ -142,7 +158,7 @@ class AudioRing:
     @property
     def nbytes(self) -> int:
         """Memory taken, bytes; constant."""
-        return self._samples.nbytes + self._valid.nbytes
+        return self._samples.nbytes + self._kind.nbytes
 
     def push(self, stamp_ns: int, samples: NDArray[np.float32]) -> PushReport:
         """Put a chunk on the time line. Costs time and memory of the chunk, not of the ring.
@@ -170,8 +186,9 @@ class AudioRing:
             raise InputError(f"audio interval ends {start_ns - end_ns} ns before it starts; swap its ends")
         out = np.zeros(to_samples(end_ns - start_ns, self._rate), np.float32)
         with self._lock:
-            heard = 0 if self._anchor_ns is None else self._read(start_ns, out)
-        return AudioSpan(start_ns, out, heard / len(out) if len(out) else 0.0)
+            heard, bad = (0, 0) if self._anchor_ns is None else self._read(start_ns, out)
+        length = max(1, len(out))
+        return AudioSpan(start_ns, out, heard / length, bad / length)
 
     def clear(self) -> None:
         """Forget all sound; memory and totals stay."""
@@ -193,22 +210,25 @@ class AudioRing:
         return self._anchor_ns + to_duration_ns(index, self._rate)
 
     def _place(self, stamp_ns: int, chunk: NDArray[np.float32]) -> PushReport:
-        jumped = self._fell_back(stamp_ns, len(chunk))
+        jumped = self._jumps(stamp_ns, len(chunk))
         if jumped or self._anchor_ns is None:
             self._restart(stamp_ns)
         start = self._index_of(stamp_ns)
         gap = max(0, start - self._head)
         overlap = min(len(chunk), max(0, self._head - start))
         self._remember(stamp_ns, start)
+        filled = self._fill_gaps(start, chunk[:overlap])
         self._append_silence(gap)
         bad = self._append(chunk[overlap:])
-        return PushReport(len(chunk) - overlap, gap, overlap, jumped, bad)
+        return PushReport(len(chunk) - overlap, gap, overlap, jumped, bad, filled)
 
-    def _fell_back(self, stamp_ns: int, count: int) -> bool:
-        """Whether the whole chunk lies more than a second before what is expected next."""
+    def _jumps(self, stamp_ns: int, count: int) -> bool:
+        """Whether the whole chunk lies more than a second before what is expected next, or a minute after."""
         if self._anchor_ns is None:
             return False
-        return stamp_ns + to_duration_ns(count, self._rate) < self._time_of(self._head) - JUMP_NS
+        expected_ns = self._time_of(self._head)
+        fell_back = stamp_ns + to_duration_ns(count, self._rate) < expected_ns - JUMP_NS
+        return fell_back or stamp_ns > expected_ns + _LEAP_NS
 
     def _index_of(self, stamp_ns: int) -> int:
         """Where on the time line a chunk with this stamp starts."""
@@ -225,16 +245,28 @@ class AudioRing:
     def _append_silence(self, count: int) -> None:
         for slots, _ in self._advance(count):
             self._samples[slots] = 0
-            self._valid[slots] = False
+            self._kind[slots] = _MISSING
+
+    def _fill_gaps(self, start: int, late: NDArray[np.float32]) -> int:
+        """Put sound that came late where it is missing, and return how much was."""
+        first, filled = max(start, self._head - self._kept), 0
+        for slots, lo, hi in self._pieces(first, start + len(late)):
+            part = late[lo - start : hi - start]
+            fits = (self._kind[slots] == _MISSING) & np.isfinite(part)
+            self._samples[slots][fits] = part[fits]
+            self._kind[slots][fits] = _VALID
+            filled += int(np.count_nonzero(fits))
+        return filled
 
     def _append(self, chunk: NDArray[np.float32]) -> int:
         """Write samples at the head and return how many of them are not finite."""
         finite = np.isfinite(chunk)
         for slots, part in self._advance(len(chunk)):
             self._samples[slots] = chunk[part]
-            self._valid[slots] = finite[part]
+            self._kind[slots] = _VALID
             if not finite[part].all():
                 self._samples[slots][~finite[part]] = 0
+                self._kind[slots][~finite[part]] = _BAD
         return len(chunk) - int(np.count_nonzero(finite))
 
     def _advance(self, count: int) -> list[tuple[slice, slice]]:
@@ -260,16 +292,17 @@ class AudioRing:
         pieces = [(slice(at, at + turn - begin), begin, turn)]
         return pieces if turn == end else [*pieces, (slice(0, end - turn), turn, end)]
 
-    def _read(self, start_ns: int, out: NDArray[np.float32]) -> int:
-        """Copy what is kept of the interval into ``out`` and return how many samples are valid."""
+    def _read(self, start_ns: int, out: NDArray[np.float32]) -> tuple[int, int]:
+        """Copy what is kept of the interval into ``out``; return how many samples are valid, and bad."""
         assert self._anchor_ns is not None
         first = to_samples(start_ns - self._anchor_ns, self._rate)
         begin, end = max(first, self._head - self._kept), min(first + len(out), self._head)
-        heard = 0
+        heard = bad = 0
         for slots, lo, hi in self._pieces(begin, end):
             out[lo - first : hi - first] = self._samples[slots]
-            heard += int(np.count_nonzero(self._valid[slots]))
-        return heard
+            heard += int(np.count_nonzero(self._kind[slots] == _VALID))
+            bad += int(np.count_nonzero(self._kind[slots] == _BAD))
+        return heard, bad
 
 
 def _checked(samples: NDArray[np.float32]) -> NDArray[np.float32]:

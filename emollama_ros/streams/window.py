@@ -21,7 +21,7 @@ class Window:
         start_ns: First instant, acquisition clock.
         end_ns: First instant after it; the stamp of whatever is perceived in it.
         frames: The pictures, or ``None`` when there are none.
-        audio: The sound, exactly as long as the window, or ``None`` when no sample of it was heard.
+        audio: The sound, exactly as long as the window, or ``None`` when no sample of it arrived.
         transcript: What was said, or an empty string.
     """
 
@@ -55,7 +55,7 @@ def cut_window(
     batch = frames.between(start_ns, end_ns) if frames is not None else None
     span = audio.between(start_ns, end_ns) if audio is not None else None
     said = transcripts.between(start_ns, end_ns) if transcripts is not None else ""
-    return Window(start_ns, end_ns, batch or None, span if span and span.valid > 0 else None, said)
+    return Window(start_ns, end_ns, batch or None, span if span and span.valid + span.bad > 0 else None, said)
 
 
 class Grid:
@@ -86,7 +86,9 @@ class WindowClock:
 
     The clock starts again, with a new grid and without what was pending, when a stream falls back by
     more than a second, or when nothing was received for ``pause_s``: a looped recording or a driver
-    that switches from uptime to calendar time must not cause a million empty windows.
+    that switches from uptime to calendar time must not cause a million empty windows. It also starts again
+    when the stream that is ahead stands still while another goes on for more than a second: nothing is
+    worth waiting for that was stamped in the future once.
 
     Threads: any; every method takes the clock's own lock.
     """
@@ -128,6 +130,8 @@ class WindowClock:
         self._first_ns: int | None = None
         self._next_ns = 0
         self._latest: dict[str, int] = {}
+        self._behind_ns: dict[str, int] = {}
+        self._disbelieved: tuple[str, int] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -176,6 +180,8 @@ class WindowClock:
             Whether the clock started again: what the caller derived from earlier windows is obsolete.
         """
         with self._lock:
+            if (stream, stamp_ns) == self._disbelieved:
+                return False
             restarted = self._breaks(stream, stamp_ns)
             if restarted:
                 self._forget()
@@ -183,7 +189,7 @@ class WindowClock:
             if self._first_ns is None:
                 self._first_ns = stamp_ns if begin_ns is None else min(begin_ns, stamp_ns)
                 self._next_ns = self._on_grid(self._first_ns + self._first_end_ns)
-            self._latest[stream] = max(stamp_ns, self._latest.get(stream, stamp_ns))
+            self._note(stream, stamp_ns)
             return restarted
 
     def due(self) -> list[int]:
@@ -234,12 +240,31 @@ class WindowClock:
     def _forget(self) -> None:
         self._first_ns = None
         self._latest.clear()
+        self._behind_ns.clear()
+
+    def _note(self, stream: str, stamp_ns: int) -> None:
+        """Note how far a stream is, and how far it went since each of the others last moved."""
+        moved_ns = stamp_ns - self._latest.get(stream, stamp_ns)
+        if moved_ns < 0 or (moved_ns == 0 and stream in self._latest):
+            return  # what repeats a stamp, or falls back a little, stands still
+        self._latest[stream] = stamp_ns
+        self._behind_ns = {s: ns + moved_ns for s, ns in self._behind_ns.items()} | {stream: 0}
 
     def _breaks(self, stream: str, stamp_ns: int) -> bool:
         if not self._latest:
             return False
+        newest_ns = max(self._latest.values())
         fell_back = stamp_ns < self._latest.get(stream, stamp_ns) - JUMP_NS
-        return fell_back or stamp_ns > max(self._latest.values()) + self._pause_ns
+        return fell_back or stamp_ns > newest_ns + self._pause_ns or self._is_led_astray(stamp_ns)
+
+    def _is_led_astray(self, stamp_ns: int) -> bool:
+        """Whether the newest stamp is out of reach, and of a stream that has stood still for a second."""
+        leader, newest_ns = max(self._latest.items(), key=lambda item: item[1])
+        stood = self._behind_ns[leader] > JUMP_NS + self._patience_ns
+        astray = stood and stamp_ns < newest_ns - self._patience_ns
+        if astray:
+            self._disbelieved = (leader, newest_ns)  # it may be repeated for ever
+        return astray
 
     def _watermark(self) -> int | None:
         """Up to where every active stream is complete."""

@@ -240,3 +240,57 @@ def test_the_sound_does_not_depend_on_how_it_was_cut(
     np.testing.assert_array_equal(one.samples, many.samples)
     assert one.valid == many.valid == pytest.approx(sum(lengths) / at, abs=1e-6)
     assert whole.totals == pieces.totals
+
+
+def test_a_chunk_that_comes_late_fills_its_gap() -> None:
+    ring = AudioRing(4.0)
+    ring.push(0, ramp(0, 1600))
+    ring.push(ns(4800), ramp(4800, 1600))
+    report = ring.push(ns(1600), ramp(1600, 3200))
+    assert (report.appended, report.overlap_samples, report.filled_samples) == (0, 3200, 3200)
+    span = ring.between(0, ns(6400))
+    np.testing.assert_array_equal(span.samples, ramp(0, 6400))
+    assert span.valid == 1.0 and ring.totals.lost == 0
+    again = ring.push(ns(1600), ramp(9999, 3200))  # and only once
+    assert again.filled_samples == 0
+    np.testing.assert_array_equal(ring.between(0, ns(6400)).samples, ramp(0, 6400))
+
+
+def test_what_comes_late_as_no_number_fills_nothing() -> None:
+    ring = AudioRing(4.0)
+    ring.push(0, ramp(0, 1600))
+    ring.push(ns(4800), ramp(4800, 1600))
+    late = ramp(1600, 3200)
+    late[:100] = np.nan
+    assert ring.push(ns(1600), late).filled_samples == 3100
+    assert ring.totals.lost == 100 and ring.between(0, ns(6400)).valid == pytest.approx(1 - 100 / 6400)
+
+
+@given(st.permutations(range(8)), st.integers(0, 3))
+def test_chunks_in_any_order_and_twice_are_the_sound_as_it_was(order: list[int], twice: int) -> None:
+    ring, size = AudioRing(4.0), 1600
+    first = ring.push(0, ramp(0, size))
+    for k in [*order, *order[:twice]]:
+        ring.push(ns((k + 1) * size), ramp((k + 1) * size, size))
+    span = ring.between(0, ns(9 * size))
+    assert first.appended == size
+    np.testing.assert_array_equal(span.samples, ramp(0, 9 * size))
+    assert (span.valid, ring.totals.lost) == (1.0, 0)
+
+
+def test_bad_samples_are_told_from_missing_ones() -> None:
+    ring = AudioRing(4.0)
+    chunk = ramp(0, 1600)
+    chunk[:400] = np.inf
+    ring.push(0, chunk)
+    span = ring.between(0, ns(3200))
+    assert (span.valid, span.bad) == (1200 / 3200, 400 / 3200)
+
+
+def test_an_hour_ahead_is_another_time_and_not_an_hour_of_lost_sound() -> None:
+    ring = AudioRing(2.0)
+    ring.push(0, ramp(0, 1600))
+    report = ring.push(3600 * S, ramp(0, 1600))
+    assert report.jumped and report.gap_samples == 0 and ring.totals.jumps == 1
+    assert ring.between(3600 * S, 3600 * S + ns(1600)).valid == 1.0
+    assert ring.push(ns(1600), ramp(1600, 1600)).jumped and ring.totals.lost == 0

@@ -175,3 +175,25 @@ def test_another_hop_leaves_no_gap_longer_than_itself(later: list[int]) -> None:
             clock.advance("a", stamp * MS)
             ends += [(end // MS, hop) for end in clock.due()]
     assert all(0 < after - before <= hop for (before, _), (after, hop) in pairwise(ends))
+
+
+def test_one_stamp_of_the_future_does_not_stop_the_others_for_ever() -> None:
+    clock = WindowClock()
+    hour = 3600 * 1000
+    drain(clock, [("audio", 100 * k) for k in range(20)])
+    drain(clock, [("audio", hour)])  # and then the microphone dies
+    ends = drain(clock, [("video", 2000 + 100 * k) for k in range(40)])
+    assert clock.restarts == 2 and ends and ends[0] <= 2000 + 1300 + 1000 + 200
+
+
+def test_a_clock_that_stands_in_the_future_does_not_stop_the_others_for_ever() -> None:
+    clock = WindowClock()
+    both = [event for k in range(40) for event in (("audio", 3_600_000), ("video", 2000 + 100 * k))]
+    assert drain(clock, both) and clock.restarts == 1
+
+
+def test_streams_of_different_clocks_follow_the_one_that_is_ahead() -> None:
+    clock = WindowClock()
+    both = [event for k in range(40) for event in (("audio", 3_600_000 + 100 * k), ("video", 100 * k))]
+    ends = drain(clock, both)
+    assert clock.restarts == 0 and min(ends) > 3_600_000 and len(ends) == 6
