@@ -190,9 +190,9 @@ class SpeechToText:
             return
         if stop.is_set:
             raise Cancelled
-        self._on_text(utterance.end_ns, heard.text)
         with self._wake:
             self._counts["texts"] += 1
+        self._on_text(utterance.end_ns, heard.text)
 
     def _leave_out(self, reason: str) -> None:
         with self._wake:

@@ -31,6 +31,8 @@ _BLOCK, _BLOCKS = 25, 10
 _SEARCH = 150
 #: Disagreement of stamp and sample count that is taken for jitter, as in ``streams.AudioRing``.
 _TOLERANCE_NS = to_ns(0.06)
+#: Sound with a pitch in the shortest word ("Stop!": 0.16 s; noise: at most 0.06 s).
+_LEAST_VOICED_S = 0.12
 #: Range of the pitch that every voice has, semitones; that of a hum or a beep is smaller.
 _STEADY_ST = 0.3
 
@@ -214,9 +216,12 @@ def _levels(frames: Floats) -> list[float]:
 
 
 def is_voice(samples: Floats) -> bool:
-    """Whether a sound may be a voice: enough of it has a pitch, and the pitch moves.
+    """Whether a sound may be a voice: some of it has a pitch, and the pitch moves.
 
-    Noise has no pitch, and that of a hum or a beep stays. Music passes.
+    Noise has no pitch, and that of a hum or a beep stays. Music passes, and so does what is too short to
+    tell.
     """
-    found = prosody.analyse(samples).pitch_range
-    return found is not None and found > _STEADY_ST
+    found = prosody.analyse(samples)
+    if found.voiced * len(samples) / SAMPLE_RATE < _LEAST_VOICED_S:
+        return False
+    return found.pitch_range is None or found.pitch_range > _STEADY_ST

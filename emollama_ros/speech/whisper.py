@@ -136,6 +136,7 @@ class Whisper:
         samples: Floats,
         *,
         pad_s: float = PAD_S,
+        joins_silence: bool = True,
         deadline_s: float = math.inf,
         stop: Stop | None = None,
     ) -> Heard:
@@ -143,7 +144,9 @@ class Whisper:
 
         Args:
             samples: float32 (n,), mono, 16 kHz, full scale 1; at most 30 s.
-            pad_s: Silence put behind it, as far as 30 s allow.
+            pad_s: Silence put behind it and encoded with it, as far as 30 s allow.
+            joins_silence: Put silence that was encoded before behind that, up to 30 s; without, the model
+                repeats itself.
             deadline_s: The text is ended after so long, s.
             stop: Asked during the whole computation.
 
@@ -159,14 +162,19 @@ class Whisper:
         whole = np.pad(samples, (0, round(min(pad_s, LONGEST_S - seconds) * SAMPLE_RATE)))
         stop = stop or Stop()
         cross = self._encoded(log_mel(whole), stop)
+        if joins_silence:
+            cross = self._with_silence(cross)
         most = min(_MOST_TOKENS, _FEWEST + round(_MOST_A_SECOND * seconds))
         return self._write(cross, most, until, stop)
 
     def _encoded(self, mel: Floats, stop: Stop) -> dict[str, Floats]:
-        """Encode a spectrogram (mels, T), with silence behind it up to 30 s."""
+        """Encode a spectrogram (mels, T), made equally loud."""
         raised = mel + np.float32(min(_LOUDEST - float(mel.max()), _MOST_RAISED))
         equal = np.maximum(raised, np.float32(_SILENT))
-        cross = self._run(self._encoder, self._outputs[0], {"mel": equal[None]}, stop)
+        return self._run(self._encoder, self._outputs[0], {"mel": equal[None]}, stop)
+
+    def _with_silence(self, cross: dict[str, Floats]) -> dict[str, Floats]:
+        """Put encoded silence behind encoded sound, up to 30 s."""
         places = next(iter(cross.values())).shape[2]
         return {
             name: np.concatenate([sound, self._silence[name][:, :, places:]], axis=2)
