@@ -3,9 +3,9 @@
     python -m model_export.speech_figures [--ravdess DIR] [--out FILE]
 
 What is said is known: sentences of the generator of people, in four voices, quiet and in rooms, and with
-emotion; of espeak-ng where that is installed; and of RAVDESS (real people, two sentences only) where its folder
-is given. Errors are word errors: wrong, missing and added words over words said, after lower case, without
-punctuation, small numbers written out. Time is that of the processor, on one thread.
+emotion; of espeak-ng where that is installed; and of RAVDESS (real people, two sentences only) where its
+folder is given. Errors are word errors: wrong, missing and added words over words said, after lower case,
+without punctuation, small numbers written out. Time is that of the processor, on one thread.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ WAYS: Mapping[str, tuple[float, bool]] = {
     "1 s, encoded silence joined": (1.0, True),
 }
 _ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
 _SPELLINGS = {"cannot": "can not", "neighbor": "neighbour"}
 
 
