@@ -38,7 +38,7 @@ CONTENTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "{input} duplicates": "messages with the stamp of the one before",
             "{input} reordered": "messages older than the newest",
             "{input} leaps": "times the stamps leapt by more than a second",
-            "{input} gaps": "times that stamps say sound was left out, and how much; pictures have none",
+            "microphone gaps": "times that stamps say sound was left out, and how much",
             "{input} age": "time since the latest message",
             "{input} ahead": "its stamps against this node's clock; a little behind (-) is transport",
             "clock drift": "clock of the microphone against that of the camera, said after a minute of both",

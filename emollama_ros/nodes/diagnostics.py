@@ -16,6 +16,7 @@ from emollama_ros.conditions import Finding, Level, worst
 from emollama_ros.estimate import Status
 from emollama_ros.nodes.clock import SECOND
 from emollama_ros.nodes.inputs import InputMeter, Inputs
+from emollama_ros.nodes.stamp_watch import StampWatch
 from emollama_ros.nodes.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Time over which rates and shares of windows are taken, ns.
 RECENT_NS = 10 * SECOND
+#: How long an event is told: a little more than from one report to the next, so that none is missed.
+LATELY_NS = SECOND + SECOND // 10
 #: Windows left out, of those due lately, from which it is worth saying.
 LEFT_OUT = 0.1
 MIB = 2**20
@@ -247,7 +250,7 @@ def _inputs(view: NodeView, source: SourceView) -> Entry:
     if inputs is None:
         return Entry(name, Level.OK, "not subscribed")
     findings = [
-        *inputs.findings(view.now_ns, view.timeout_ns),
+        *inputs.findings(view.now_ns, view.timeout_ns, LATELY_NS),
         *inputs.warnings(view.now_ns, view.timeout_ns),
     ]
     facts: dict[str, str] = {}
@@ -275,16 +278,23 @@ def _meter_facts(role: str, meter: InputMeter, now_ns: int) -> dict[str, str]:
         "received": str(meter.received),
         "refused": str(meter.refused),
         "lost": str(meter.lost),
-        "duplicates": str(meter.stamps.duplicates),
-        "reordered": str(meter.stamps.reordered),
-        "leaps": str(meter.stamps.leaps),
-        "gaps": f"{meter.stamps.gaps} ({meter.stamps.missing_ns / SECOND:.1f} s)",
     }
     if meter.pace.seen_ns is not None:
         facts["age"] = f"{(now_ns - meter.pace.seen_ns) / 1e6:.0f} ms"
-    if meter.stamps.ahead_ns is not None:
-        facts["ahead"] = f"{meter.stamps.ahead_ns / 1e6:+.0f} ms"
+    if role != "transcript":  # nobody speaks in a rhythm
+        facts.update(_stamp_facts(meter.stamps))
+    if role == "microphone":
+        facts["gaps"] = f"{meter.stamps.gaps} ({meter.stamps.missing_ns / SECOND:.1f} s)"
     return {f"{role} {name}": value for name, value in facts.items()}
+
+
+def _stamp_facts(stamps: StampWatch) -> dict[str, str]:
+    facts = {
+        "duplicates": str(stamps.duplicates),
+        "reordered": str(stamps.reordered),
+        "leaps": str(stamps.leaps),
+    }
+    return facts if stamps.ahead_ns is None else {**facts, "ahead": f"{stamps.ahead_ns / 1e6:+.0f} ms"}
 
 
 def _drift_facts(inputs: Inputs) -> dict[str, str]:

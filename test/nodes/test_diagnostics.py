@@ -199,6 +199,15 @@ def test_inputs_say_what_is_wrong_and_what_flows(two_minutes):
     assert silent.message == "/camera/image_raw: silent for 5.0 s; /audio: silent for 5.0 s"
 
 
+def test_an_event_between_two_reports_is_in_the_next(two_minutes):
+    inputs, now = two_minutes
+    inputs = Inputs(InputMeter("/camera"), inputs.audio, inputs.transcript)
+    inputs.image.accept(now - SECOND, now - SECOND)
+    inputs.image.lose(now - SECOND, 2)
+    entry = entries(view(now, SourceView("", Status.OK, "perceiving", inputs)))["inputs"]
+    assert "/camera: messages are lost on the way (2 so far)" in entry.message
+
+
 def test_nothing_runs_before_configuring():
     found = entries(view(source=SourceView("", Status.STALE, "not active"), facts={}, health=None))
     assert found["model"].message == "none is loaded" and found["inputs"].message == "not subscribed"
