@@ -40,8 +40,8 @@ class Heard:
     """What the listener heard, with the moments at which DDS says it was sent, ns.
 
     Attributes:
-        states: (start, end, sent, received, latency ms) of each state with something perceived, once a window.
-        repeated: States sent again because there was no other: after the clip, or when the model is late.
+        states: (start, end, sent, received, latency ms) of each state but those with nothing perceived.
+        repeated: States sent again because there was no other: input ended, or the model is late.
         texts: (sequence, end, sent, tokens, elapsed ms, final) of each piece of reasoning.
         statuses: How often each status was published.
     """
