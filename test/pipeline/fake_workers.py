@@ -142,6 +142,11 @@ class Run:
             self.pipeline.push_audio(self.heard_ns, np.full(1600, 0.1, np.float32))
             self.heard_ns += S // 10
 
+    def feed_window(self, until_s: float) -> int:
+        """Push sound up to the end of a window, and return that end when the worker has begun it."""
+        self.hear(until_s)
+        return self.perceiver.entered.get(timeout=PATIENCE_S)
+
     def hear_all(self, until_s: float, *sources: int) -> None:
         """Push sound of some sources up to a time, one after the other."""
         for source in sources:
