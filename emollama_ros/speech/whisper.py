@@ -243,6 +243,7 @@ def _session(graph: Path, threads: int) -> Any:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
+    settings.enable_cpu_mem_arena = False  # it would keep the memory of the longest sound
     settings.log_severity_level = 3
     # Spinning workers would take the cores from the camera and the fast path.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")

