@@ -96,7 +96,11 @@ class PromptMaker:
 
 
 class FreeReasoner:
-    """Writes reasonings in free words. Used by one thread at a time; a ``pipeline.Explainer``."""
+    """Writes reasonings in free words. Used by one thread at a time; a ``pipeline.Explainer``.
+
+    Attributes:
+        guesses: Saves passes of the model, and learns from every text; None where it checks none.
+    """
 
     def __init__(
         self,
@@ -127,7 +131,7 @@ class FreeReasoner:
             raise BundleError(f"the bundle's prompt has no question for {task!r}; export it with one")
         self._model, self._tokenizer, self._prompt, self._task = model, tokenizer, prompt, task
         self._stop_tokens, self._capacity = frozenset(stop_tokens), capacity
-        self._guesses = guesses
+        self.guesses = guesses
         self._maker = PromptMaker(prompt, tokenizer)
         self._model.prefill(self._model.embed(self._maker.before()))
         self._mark = self._model.snapshot()
@@ -214,7 +218,7 @@ class FreeReasoner:
             self._tokenizer,
             self._sampling(estimate.sequence),
             self._bounds(estimate, room=self._capacity - self._mark - len(embeds)),
-            guesses=self._guesses,
+            guesses=self.guesses,
             on_text=on_text,
             should_stop=should_stop,
         )

@@ -33,19 +33,42 @@ def bundle(
     provenance: Annotated[Path | None, typer.Option(help="JSON: what the weights were made from.")] = None,
     prepared: Annotated[Path | None, typer.Option(help="Verify on clips of what `prepare` wrote.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder that holds the sources' folders.")] = None,
+    guesses: Annotated[int, typer.Option(min=0, help="Training clips it writes about, to guess from.")] = 96,
 ) -> None:
-    """Export a trained preset; with --prepared and --root it is verified too: exit 1 where that fails."""
+    """Export a trained preset.
+
+    With --prepared and --root it also writes about training clips, to guess from what it wrote, and is
+    verified on others: exit 1 where that fails.
+    """
     from model_export.checkpoint import load_checkpoint
     from model_export.commands import choices_of, told
+    from model_export.guesses import add_guesses
     from model_export.trained_bundle import write_trained_bundle
 
     choices = choices_of(checkpoint, precision, language, calibration, words, provenance)
     trained = load_checkpoint(config, checkpoint)
     written = write_trained_bundle(trained, out, choices)
+    if prepared and root and guesses and written.has_language:
+        written = add_guesses(out, prepared, root, guesses)
     manifest = written.manifest
     typer.echo(f"{out}: {manifest.name} {manifest.version}, manifest sha256 {written.sha256}")
     if prepared and root:
         told(out, trained, prepared, root, 20, out.parent / f"{out.name}-verification")
+
+
+@app.command()
+def guesses(
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle to add to.")],
+    prepared: Annotated[Path, typer.Option(help="What `prepare` wrote: a folder a source.")],
+    root: Annotated[Path, typer.Option(help="Folder that holds the sources' folders, as distributed.")],
+    clips: Annotated[int, typer.Option(min=1, help="Clips of the training splits.")] = 96,
+) -> None:
+    """Have a bundle write about training clips and keep its texts: reasonings take fewer passes."""
+    from model_export.guesses import add_guesses
+
+    written = add_guesses(folder, prepared, root, clips)
+    entry = written.manifest.files["guesses.bin"]
+    typer.echo(f"{folder}: {entry.name}, {entry.bytes:,} bytes; manifest sha256 {written.sha256}")
 
 
 @app.command()

@@ -97,18 +97,19 @@ class Verification:
     failures: Sequence[str] = field(default_factory=tuple)
 
 
-def read_clips(prepared: Path, root: Path, count: int) -> list[Clip]:
+def read_clips(prepared: Path, root: Path, count: int, split: str = "validation") -> list[Clip]:
     """Take clips of prepared sources, as many of each source and spread over it.
 
     Args:
         prepared: What ``python -m training prepare`` wrote: a folder a source.
         root: Holds the sources' folders, as distributed.
         count: How many.
+        split: ``train``, ``validation`` or ``test``.
 
     Raises:
         InputError: There are none.
     """
-    files = [f for f in sorted(prepared.glob("*/validation.jsonl")) if (root / f.parent.name).is_dir()]
+    files = [f for f in sorted(prepared.glob(f"*/{split}.jsonl")) if (root / f.parent.name).is_dir()]
     # Those with fewest first, so that the others can make up for them.
     sources = sorted(([r for r in read_records(f) if r.media.files()] for f in files), key=len)
     found: list[Clip] = []
@@ -119,7 +120,7 @@ def read_clips(prepared: Path, root: Path, count: int) -> list[Clip]:
             name = f"{records[i].source}/{records[i].id}"
             found.append(Clip(name, window_of(clip, words_of(records[i]))))
     if not found:
-        raise InputError(f"{prepared}: no */validation.jsonl there of a source in {root}; run prepare")
+        raise InputError(f"{prepared}: no */{split}.jsonl there of a source in {root}; run prepare")
     return found
 
 

@@ -69,6 +69,11 @@ class Guesses:
             self._add(text)
         self._join()
 
+    @property
+    def last(self) -> list[int]:
+        """Tokens of the text that was remembered last; none where none was."""
+        return self._texts[-1][:-1].tolist() if self._texts else []
+
     def learn(self, text: Sequence[int]) -> None:
         """Remember a text that was just written, its opening included."""
         self._add(text)
