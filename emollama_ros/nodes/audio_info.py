@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
-
 from emollama_ros.nodes import qos
 from emollama_ros.nodes.adapters.choice import Adapter, message_class
 from emollama_ros.nodes.adapters.sound import Form, form_of
+from emollama_ros.nodes.listening import SubscriptionEventCallbacks
 
 if TYPE_CHECKING:
     from rclpy.node import Node

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
@@ -18,6 +17,11 @@ from emollama_ros.nodes.adapters.choice import Adapter, Choice, Wish, choose
 from emollama_ros.nodes.clock import SECOND
 from emollama_ros.nodes.inputs import InputMeter
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 LOOK_NS = SECOND
 #: A message that waited longer than this for the executor has a reception time that means something else.
 MAX_WAIT_NS = 10 * SECOND
+#: What rmw calls a node that it does not know (yet).
+_NO_NAME = "_NODE_NAME_UNKNOWN_"
 
 #: Uses a message: gets it and how long ago it arrived, ns; returns the stamp up to which its stream is now
 #: complete and how long its content is, ns, or raises ``InputError``.
@@ -170,6 +176,12 @@ def _type_of(publisher: TopicEndpointInfo) -> str:
 def _offered(publishers: list[TopicEndpointInfo]) -> dict[str, set[str]]:
     offered: dict[str, set[str]] = {}
     for publisher in publishers:
-        name = f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
-        offered.setdefault(_type_of(publisher), set()).add(name)
+        offered.setdefault(_type_of(publisher), set()).add(_name_of(publisher))
     return offered
+
+
+def _name_of(publisher: TopicEndpointInfo) -> str:
+    """Return the node's full name; discovery may find a publisher a moment before its node."""
+    if publisher.node_name == _NO_NAME:
+        return "an unknown node"
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"

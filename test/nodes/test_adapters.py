@@ -329,6 +329,23 @@ class TestRefusals:
         self.sound_or_input_error(lambda: BY_TYPE["audio_common_msgs/AudioStamped"].convert(message, Form()))
 
     @given(
+        st.integers(-(2**31), 2**31 - 1),
+        st.sampled_from([0, 1, 7999, 8000, 16000, 44100, 192000, 192001, 2**32 - 1]),
+        st.integers(0, 255),
+        st.integers(0, 2**32 - 1),
+        st.lists(st.integers(-32768, 32767), max_size=40),
+    )
+    def test_any_chunk_of_our_own_is_sound_or_an_input_error(self, sec, rate, channels, number, samples):
+        message = Message(
+            header=header(sec * SECOND),
+            sample_rate=rate,
+            channels=channels,
+            sequence=number,
+            samples=array.array("h", samples),
+        )
+        self.sound_or_input_error(lambda: BY_TYPE["emollama_ros/AudioChunk"].convert(message, Form()))
+
+    @given(
         st.lists(st.integers(-32768, 32767), max_size=40),
         st.lists(st.tuples(st.text(max_size=9), st.integers(0, 2**32 - 1)), max_size=4),
         st.integers(0, 2**32 - 1),

@@ -10,14 +10,21 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("emollama_ros.msg", reason="needs the built messages")
 
+import rclpy
+from fake_model import load_fake
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensing import CHUNK, START_NS, Heard, Listening, as_array, stamp, tone
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Int16MultiArray, String
 
 from emollama_ros.estimate import Status
-from emollama_ros.msg import AudioChunk
+from emollama_ros.msg import AudioChunk, EmotionState
+from emollama_ros.nodes import qos
+from emollama_ros.nodes.audio_info import info_topic
 from emollama_ros.nodes.clock import SECOND
+from emollama_ros.nodes.perception_node import PerceptionNode
 from emollama_ros.nodes.sensors import input_topics
 
 pytestmark = pytest.mark.ros
@@ -107,7 +114,7 @@ class TestSound:
         here = Listening(graph)
         driver(AudioChunk, name="mic")
         driver(Int16MultiArray, name="listener")
-        graph.until(lambda: "only" in here.complaint, "a complaint")
+        graph.until(lambda: "by /listener, /mic, only" in here.complaint, "a complaint with both names")
         assert here.complaint.startswith(
             "/audio is published as emollama_ros/AudioChunk and std_msgs/Int16MultiArray by /listener, /mic,"
         )
@@ -123,7 +130,7 @@ class TestSound:
     def test_a_type_that_nothing_here_reads_names_both_sides(self, graph, driver):
         here = Listening(graph)
         driver(String, name="talker")
-        graph.until(lambda: here.complaint, "a complaint")
+        graph.until(lambda: "/talker" in here.complaint, "a complaint")
         assert "/audio is published as std_msgs/String by /talker" in here.complaint
         assert (
             "heard as emollama_ros/AudioChunk here: publish emollama_ros/AudioChunk, audio" in here.complaint
@@ -140,6 +147,54 @@ class TestSound:
         graph.until(lambda: other.publish(chunk(0)) or here.feed.sounds, "sound")
 
 
+class TestAudioInfoTopic:
+    @pytest.mark.parametrize(
+        ("remaps", "prefix", "topic"),
+        [
+            ((), "", "/audio_info"),
+            ((), "left/", "/left/audio_info"),
+            (("audio:=/audio/audio",), "", "/audio/audio_info"),
+            (("audio:=/mic/audio_stamped", "audio_info:=/elsewhere"), "", "/elsewhere"),
+        ],
+    )
+    def test_it_is_beside_the_sound_unless_it_is_remapped(self, graph, remaps, prefix, topic):
+        words = ["--ros-args", *(word for remap in remaps for word in ("-r", remap))]
+        node = graph.add(rclpy.create_node("perception_node", cli_args=words))
+        assert info_topic(node, prefix) == topic
+
+
+class TestStates:
+    """What a user reads in the state of a real node."""
+
+    @pytest.fixture
+    def perceive(self, graph):
+        def start(**settings):
+            given = [Parameter(name, value=value) for name, value in {"timeout_s": 2.0, **settings}.items()]
+            node = graph.add(PerceptionNode(load_fake, parameter_overrides=given))
+            states = graph.hear(EmotionState, "emotion/state", qos.STATES_HEARD)
+            assert node.trigger_configure() == node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+            return states
+
+        return start
+
+    def test_a_type_that_is_not_heard(self, graph, driver, perceive):
+        states = perceive()
+        driver(String, name="talker")
+        said = "/audio is published as std_msgs/String by /talker, and heard as emollama_ros/AudioChunk"
+        state = graph.until(lambda: next((s for s in states if said in s.status_text), None), "the complaint")
+        assert (state.status, state.label) == (EmotionState.STALE, "unknown")
+
+    def test_a_type_that_was_asked_for_and_is_not_installed(self, graph, perceive):
+        states = perceive(audio_type="audio_common_msgs/AudioData")
+        said = "/audio: audio_common_msgs/AudioData was asked for, but cannot be used here (ModuleNotFound"
+        graph.until(lambda: any(said in s.status_text for s in states), "the complaint")
+
+    def test_sound_of_another_type_is_perceived(self, graph, driver, perceive):
+        states = perceive(window_s=1.0)
+        heard = lambda: any(s.modalities == EmotionState.AUDIO for s in states)  # noqa: E731
+        driver(Int16MultiArray).play(graph, multi, heard, "states with sound")
+
+
 class TestPictures:
     def test_a_camera_that_offers_best_effort_only_is_seen_though_reliable_was_asked(self, graph, driver):
         here = Listening(graph, image_reliability="reliable")
@@ -150,7 +205,7 @@ class TestPictures:
     def test_a_compressed_picture_on_the_raw_topic_names_both_sides(self, graph, driver):
         here = Listening(graph)
         driver(CompressedImage, "camera/image_raw", name="webcam")
-        graph.until(lambda: here.sensors.inputs.image.obstacle, "a complaint")
+        graph.until(lambda: "/webcam" in str(here.sensors.inputs.image.obstacle), "a complaint")
         assert str(here.sensors.inputs.image.obstacle) == (
             "/camera/image_raw is published as sensor_msgs/CompressedImage by /webcam, and heard as "
             "sensor_msgs/Image here: set image_transport to compressed, or publish sensor_msgs/Image"
@@ -169,7 +224,8 @@ class TestWords:
         here = Listening(graph)
         driver(AudioChunk, "transcript", name="asr")
         inputs = here.sensors.inputs
-        (finding,) = graph.until(lambda: inputs.findings(0, SECOND), "a finding")
+        graph.until(lambda: "/asr" in str(inputs.transcript.obstacle), "a finding")
+        (finding,) = inputs.findings(0, SECOND)
         assert finding.condition.status == Status.DEGRADED
         assert "/transcript is published as emollama_ros/AudioChunk by /asr" in finding.text
 
