@@ -1,11 +1,12 @@
 """How many words the speech model gets wrong, and what that costs, for ways to fill up its 30 s.
 
-    python -m model_export.speech_figures [--ravdess DIR] [--out FILE]
+    python -m model_export.speech_figures [--ravdess DIR] [--each N] [--out FILE]
 
 What is said is known: sentences of the generator of people, in four voices, quiet and in rooms, and with
 emotion; of espeak-ng where that is installed; and of RAVDESS (real people, two sentences only) where its
-folder is given. Errors are word errors: wrong, missing and added words over words said, after lower case,
-without punctuation, small numbers written out. Time is that of the processor, on one thread.
+folder is given. Then sounds in which nobody speaks. Errors are word errors: wrong, missing and added words
+over words said, after lower case, without punctuation, small numbers written out. Time is that of the
+processor, on one thread.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +73,7 @@ class Tally:
         wrong: Word errors.
         believed: Texts that the robot would have taken.
         repeated: Texts that go round in circles.
+        no_speech: Probability that nobody speaks, of each sound.
         cpu_s: Of each sound.
     """
 
@@ -79,16 +82,19 @@ class Tally:
     wrong: int = 0
     believed: int = 0
     repeated: int = 0
+    no_speech: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
 
-    def as_row(self) -> dict[str, float]:
+    def as_row(self) -> dict[str, float | None]:
         """Return what is reported."""
         return {
             "sounds": self.sounds,
             "words": self.said,
-            "word_error_rate": round(self.wrong / max(1, self.said), 4),
+            "word_error_rate": round(self.wrong / self.said, 4) if self.said else None,
             "believed": round(self.believed / max(1, self.sounds), 4),
             "repeated": self.repeated,
+            "no_speech_least": round(min(self.no_speech), 3),
+            "no_speech_most": round(max(self.no_speech), 3),
             "cpu_s_median": round(float(np.median(self.cpu_s)), 3),
         }
 
@@ -160,10 +166,49 @@ def acted(folder: Path, count: int = 80) -> Iterator[Said]:
         yield Said("RAVDESS, real people", rows[i]["transcript"], sound_of(folder / rows[i]["path"]))
 
 
+def unspoken() -> Iterator[Said]:
+    """Sounds in which nobody speaks: every text that is believed is made up."""
+    from training.synthesis.room import coloured_noise
+
+    rng, seconds = np.random.default_rng(0), np.arange(4 * RATE) / RATE
+    for slope in (0.0, 1.0, 2.0):
+        for dbfs in (-50, -40, -30, -20, -10):
+            sound = coloured_noise(len(seconds), slope, rng) * 10 ** (dbfs / 20)
+            yield Said("nobody: noise", "", sound.astype(np.float32))
+    for hertz in (50, 120, 220, 440, 880, 1000, 3000):
+        held = 0.1 * np.sin(2 * np.pi * hertz * seconds)
+        yield Said("nobody: tones and beeps", "", held.astype(np.float32))
+        yield Said("nobody: tones and beeps", "", (held * (seconds % 0.7 < 0.3)).astype(np.float32))
+    for _ in range(40):
+        yield Said("nobody: melodies", "", _melody(rng, len(seconds)))
+
+
+def _melody(rng: np.random.Generator, count: int) -> Floats:
+    """Plucked notes of a scale with overtones, two at a time, at a speed and height that is drawn."""
+    step, lowest = int(rng.uniform(0.12, 0.5) * RATE), rng.uniform(110, 440)
+    time, sound = np.arange(RATE // 2) / RATE, np.zeros(count + RATE)
+    for begin in range(0, count, step):
+        for hertz in lowest * 2 ** (rng.choice([0, 2, 4, 5, 7, 9, 11, 12], 2) / 12):
+            note = sum(np.sin(2 * np.pi * hertz * k * time) / k for k in range(1, 6)) * np.exp(-4 * time)
+            sound[begin : begin + len(time)] += 0.05 * note
+    return sound[:count].astype(np.float32)
+
+
 def sound_of(path: Path) -> Floats:
     """Sound of a file, 16 kHz, mono."""
     events = read_media(path, sample_rate=RATE)
     return np.concatenate([event.samples for event in events if isinstance(event, AudioEvent)])
+
+
+def most_of_each(sounds: Sequence[Said], count: int) -> list[Said]:
+    """Keep the first ``count`` sounds of every kind."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for sound in sounds:
+        seen[sound.kind] += 1
+        if seen[sound.kind] <= count:
+            kept.append(sound)
+    return kept
 
 
 def measure(whisper: Whisper, sounds: Sequence[Said], pad_s: float, joins: bool) -> dict[str, Tally]:
@@ -174,6 +219,7 @@ def measure(whisper: Whisper, sounds: Sequence[Said], pad_s: float, joins: bool)
         heard = whisper.transcribe(sound.samples[: 30 * RATE], pad_s=pad_s, joins_silence=joins)
         tally = tallies.setdefault(sound.kind, Tally())
         tally.cpu_s.append(time.thread_time() - began)
+        tally.no_speech.append(heard.no_speech)
         truth = words(sound.text)
         tally.sounds += 1
         tally.said += len(truth)
@@ -188,10 +234,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m model_export.speech_figures", description=__doc__)
     parser.add_argument("--ravdess", type=Path, help="folder of RAVDESS at 16 kHz with labels.csv")
     parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--each", type=int, default=1000, help="most sounds of a kind")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     given = parser.parse_args(arguments)
     whisper = Whisper.load(threads=1)
-    sounds = [*generated(), *espoken(), *(acted(given.ravdess) if given.ravdess else ())]
+    spoken = [*generated(), *espoken(), *(acted(given.ravdess) if given.ravdess else ())]
+    sounds = most_of_each([*spoken, *unspoken()], given.each)
     report = {"model": f"{whisper.layout.name}, {whisper.layout.weights}", "machine": platform.machine()}
     report["ways"] = {}
     for way in given.ways:
