@@ -37,6 +37,16 @@ ROWS = (
     ("ROS: image arrival to buffer", "ms", "graph.with_reasoning.overhead.image.arrival_to_buffer_ms"),
     ("ROS: audio arrival to buffer", "ms", "graph.with_reasoning.overhead.audio.arrival_to_buffer_ms"),
     ("ROS: estimate to publish", "ms", "graph.with_reasoning.overhead.estimate_to_publish_ms"),
+    (
+        "ROS: image arrival to buffer, a language model writing without rest",
+        "ms",
+        "graph.reasoning_without_rest.overhead.image.arrival_to_buffer_ms",
+    ),
+    (
+        "ROS: estimate to publish, a language model writing without rest",
+        "ms",
+        "graph.reasoning_without_rest.overhead.estimate_to_publish_ms",
+    ),
     ("vision of a window of 2 s, half a second after the last", "ms", "growth.window.vision_short_ms"),
     ("vision of a window of 8 s, half a second after the last", "ms", "growth.window.vision_long_ms"),
     ("all stages of a window, one source", "ms", "growth.sources.total_one_ms"),
@@ -121,7 +131,7 @@ FACTS = (
 )
 
 MOST, LEAST = "at most", "at least"
-_RESTLESS, _OVERHEAD = "graph.reasoning_without_rest", "graph.reasoning_without_rest.overhead"
+_RESTLESS, _OVERHEAD = "graph.reasoning_without_rest", "graph.with_reasoning.overhead"
 #: What was aimed at: words, unit, path within ``results``, which way, and the value.
 AIMS = (
     (
