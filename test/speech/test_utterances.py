@@ -147,3 +147,18 @@ def test_a_voice_is_one_and_so_is_music(say):
     assert is_voice(say("The papers are on the table by the window."))
     assert is_voice(say("The bus stops at the corner of the street.", 120.0, 0.86))
     assert is_voice(melody(4.0))  # left to the model, which finds no words in it
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(-(2**40), 2**40), st.integers(0, 20_000)), min_size=1, max_size=20),
+    st.integers(0, 99),
+)
+def test_any_stamps_and_sizes_are_taken(chunks: list[tuple[int, int]], seed: int):
+    """Stamps jump by up to 18 minutes either way; chunks may be empty."""
+    rng, segmenter, stamp = np.random.default_rng(seed), Segmenter(), T0
+    for jump, size in chunks:
+        stamp += jump
+        for found in segmenter.push(stamp, rng.standard_normal(size).astype(np.float32) * 0.1):
+            assert found.start_ns < found.end_ns and 0 < found.seconds <= 15.0
+        assert segmenter.nbytes <= 15.1 * RATE * 4
