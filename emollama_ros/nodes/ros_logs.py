@@ -24,16 +24,26 @@ class RosHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on one record, with its traceback if it has one."""
-        text = self.format(record)
-        # One line a severity: rclpy refuses a line of code that logs with another severity than before.
-        if record.levelno >= logging.CRITICAL:
-            self._logger.fatal(text)
-        elif record.levelno >= logging.ERROR:
-            self._logger.error(text)
-        elif record.levelno >= logging.WARNING:
-            self._logger.warning(text)
-        else:
-            self._logger.info(text)
+        write(self._logger, record.levelno, self.format(record))
+
+
+def write(logger: Any, severity: int, text: str) -> None:
+    """Write a line to a ROS logger.
+
+    Args:
+        logger: ``node.get_logger()``.
+        severity: One of ``logging``.
+        text: The line.
+    """
+    # One line of code a severity: rclpy refuses one that logs with another severity than before.
+    if severity >= logging.CRITICAL:
+        logger.fatal(text)
+    elif severity >= logging.ERROR:
+        logger.error(text)
+    elif severity >= logging.WARNING:
+        logger.warning(text)
+    else:
+        logger.info(text)
 
 
 def forward(node: Node, throttle: Throttle | None = None) -> None:
