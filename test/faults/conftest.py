@@ -1,0 +1,70 @@
+"""The table of faults: filled by the tests, printed at the end of the run.
+
+With ``EMOLLAMA_FAULT_TABLE=FOLDER`` it is also written, as ``FOLDER/faults-MACHINE.json``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+NODES = HERE.parent / "nodes"
+# At the end: tests of other folders mean their own ``conftest`` when they import it by name.
+sys.path += [str(folder) for folder in (HERE, NODES) if str(folder) not in sys.path]
+
+ROWS = pytest.StashKey[dict]()
+
+
+@pytest.fixture(scope="session")
+def fault_table(request):
+    """Take the rows of the table; a fault that is told again replaces its row."""
+    rows = request.config.stash.setdefault(ROWS, {})
+
+    def take(row):
+        rows[row.fault] = row
+        return row
+
+    return take
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print the table, and write it where that is asked for."""
+    from fault_table import document, plain
+
+    rows = list(config.stash.get(ROWS, {}).values())
+    if not rows:
+        return
+    terminalreporter.section("faults")
+    for line in plain(rows):
+        terminalreporter.write_line(line)
+    if folder := os.environ.get("EMOLLAMA_FAULT_TABLE"):
+        from benchmark.record import write
+
+        terminalreporter.write_line(f"written: {write(document(rows), Path(folder))}")
+
+
+@pytest.fixture(scope="session")
+def quiet_ros():
+    """Use the transport that the package ships. The domain is that of the whole run."""
+    from emollama_ros.nodes.transport import with_profile
+
+    os.environ.update(with_profile())
+
+
+@pytest.fixture
+def graph(quiet_ros):
+    """Nodes of this process and one executor, spun only by the test."""
+    rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
+    spec = importlib.util.spec_from_file_location("conftest_of_nodes", NODES / "conftest.py")
+    nodes = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(nodes)
+    rclpy.init(args=[])
+    graph = nodes.Graph()
+    yield graph
+    graph.close()
+    rclpy.try_shutdown()
