@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 from pathlib import Path
 
@@ -29,6 +31,7 @@ class HeldWhisper(Whisper):
         self.error: Exception | None = None
 
     def transcribe(self, samples: Floats, *, stop: Stop, **_: object) -> Heard:
+        self.niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         self.began.put(len(samples) / RATE)
         while not self.go.acquire(timeout=0.01):
             if stop.is_set:
@@ -147,6 +150,14 @@ def test_stop_ends_a_text_under_way_and_forgets(held: Listening):
     assert held.texts.empty() and health.buffered_bytes == 0 and not health.is_speaking
     held.hear(voiced(1.0))
     assert held.ear.health().utterances == health.utterances  # deaf
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_labels_go_first(held: Listening):
+    held.hear(voiced(1.0))
+    held.ear.model.began.get(timeout=60)
+    usual = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert held.ear.model.niceness == min(19, usual + 5)
 
 
 def test_it_starts_again(held: Listening):
