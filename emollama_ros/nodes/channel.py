@@ -9,6 +9,7 @@ from emollama_ros import conditions
 from emollama_ros.estimate import EmotionEstimate, Reasoning, Status
 from emollama_ros.nodes.clock import SECOND
 from emollama_ros.nodes.diagnostics import SourceView
+from emollama_ros.nodes.hearing import Hearing
 from emollama_ros.nodes.outlet import Outlet
 from emollama_ros.nodes.parameters import PerceptionParameters
 from emollama_ros.nodes.sensors import Sensors
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
     from emollama_ros.pipeline import Feed, Health
+    from emollama_ros.speech import Whisper
 
 #: After so much time without a state there is one, ns: with a tick of 0.2 s, one a second at least.
 QUIET_NS = 8 * SECOND // 10
@@ -47,6 +49,7 @@ class Channel:
         self._outlet = Outlet(node, self._prefix)
         self._sensors: Sensors | None = None
         self._feed: Feed | None = None
+        self._hearing: Hearing | None = None
         self._settings = PerceptionParameters()
         self._opened_ns = self._estimated_ns = self._said_ns = self._faults = 0
         self._is_denied = False
@@ -62,18 +65,28 @@ class Channel:
         self.use(settings)
         self._said_ns = self._now_ns()
 
-    def open(self, settings: PerceptionParameters, feed: Feed) -> None:
-        """Subscribe, and feed what comes to the pipeline."""
+    def open(self, settings: PerceptionParameters, feed: Feed, recogniser: Whisper | None = None) -> None:
+        """Subscribe, and feed what comes to the pipeline.
+
+        Args:
+            settings: Topics, types and times.
+            feed: Of this source.
+            recogniser: Writes down what is said; ``None`` where others do, or nobody.
+        """
         self.use(settings)
+        self._hearing = Hearing(feed, recogniser) if recogniser else None
         self._feed, self._faults = feed, 0
         self._opened_ns = self._estimated_ns = self._now_ns()
-        self._sensors = Sensors(self._node, settings, feed, self._now_ns, self._prefix)
+        taker = self._hearing or feed
+        self._sensors = Sensors(self._node, settings, taker, self._now_ns, self._prefix)  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Unsubscribe, and forget what was seen, heard and thought."""
         if self._sensors is not None:
             self._sensors.close()
-        self._sensors = self._feed = None
+        if self._hearing is not None:
+            self._hearing.close()
+        self._sensors = self._feed = self._hearing = None
         self._outlet.forget()
 
     def end(self) -> None:

@@ -188,7 +188,7 @@ class PerceptionParameters:
         effect="restart",
     )
     speech_to_text: bool = option(
-        False, "write the transcript here, with the packaged recogniser, from the sound", effect="restart"
+        False, "write the transcript here, with the packaged recogniser, from the sound", effect="configure"
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
+import gc
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -16,11 +15,14 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
 from emollama_ros.errors import EmollamaError
-from emollama_ros.nodes import diagnostics, qos, vitals
+from emollama_ros.nodes import qos
 from emollama_ros.nodes.channel import Channel
 from emollama_ros.nodes.clock import SECOND
+from emollama_ros.nodes.diagnostics import NodeView
+from emollama_ros.nodes.hearing import load_recogniser
 from emollama_ros.nodes.loading import Model, ModelLoader, load_model
 from emollama_ros.nodes.outbox import Outbox
+from emollama_ros.nodes.reporting import Reporting
 from emollama_ros.nodes.running import main_of
 from emollama_ros.nodes.session import Session
 from emollama_ros.nodes.transitions import refuse_impossible
@@ -57,15 +59,16 @@ class PerceptionNode(LifecycleNode):
         self._load = load
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._model: Model | None = None
+        self._recogniser: Any | None = None
         self._session: Session | None = None
         self._is_active = False
+        self._litter = 0
         self._watchdog = Watchdog(self.get_logger().fatal)
         self._outbox = Outbox(self)
         self._tuning = Tuning(self, lambda: self._model, self._on_change)
         self._channels: tuple[Channel, ...] = ()
         self._make_channels()
-        self._reporter = diagnostics.Reporter(self._now_ns())
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
+        self._reporting = Reporting(self, self._now_ns())
         self._paused = self.create_publisher(Bool, "emotion/paused", qos.PAUSED)
         self._paused.publish(Bool(data=not self._tuning.settings.enabled))
         self.create_service(SetBool, "emotion/enable", self._on_enable)
@@ -78,10 +81,11 @@ class PerceptionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and warm it up; a missing one is a failure with a reason, not an exception."""
         self._tuning.apply()
-        model = self._attempt("configure", lambda: self._load(self._tuning.settings))
-        if model is None:
+        settings = self._tuning.settings
+        loaded = self._attempt("configure", lambda: (self._load(settings), load_recogniser(settings)))
+        if loaded is None:
             return REFUSED
-        self._model = model
+        self._model, self._recogniser = model, _ = loaded
         self._make_channels()
         for notice in model.notices:
             self.get_logger().warning(notice)
@@ -123,7 +127,7 @@ class PerceptionNode(LifecycleNode):
     def close(self) -> None:
         """Stop the workers and free the model; may be called in any state, more than once."""
         self._end()
-        self._model = None
+        self._model = self._recogniser = None
 
     def _autostart(self) -> None:
         self._start.cancel()
@@ -160,7 +164,8 @@ class PerceptionNode(LifecycleNode):
         """Start a pipeline and subscribe; return whether that was possible."""
         model, session = self._model, Session(self._channels, self._outbox, self._watchdog)
         assert model is not None
-        if self._attempt(what, lambda: session.start(model, self._tuning.settings)) is None:
+        settings, recogniser = self._tuning.settings, self._recogniser
+        if self._attempt(what, lambda: session.start(model, settings, recogniser)) is None:
             session.stop()
             return False
         self._session = session
@@ -171,6 +176,7 @@ class PerceptionNode(LifecycleNode):
         session, self._session = self._session, None
         if session is not None:
             session.stop()
+            self._litter = 2
 
     def _end(self) -> None:
         self._is_active = False
@@ -216,8 +222,11 @@ class PerceptionNode(LifecycleNode):
                 channel.tick_paused()
 
     def _report(self) -> None:
+        if self._litter:  # what is stopped refers to itself, and the executor holds it for a while
+            self._litter -= 1
+            gc.collect()
         model, settings = self._model, self._tuning.settings
-        view = diagnostics.NodeView(
+        view = NodeView(
             now_ns=self._now_ns(),
             timeout_ns=round(settings.timeout_s * SECOND),
             sources=[channel.view() for channel in self._channels],
@@ -226,9 +235,7 @@ class PerceptionNode(LifecycleNode):
             health=self._session.health if self._session else None,
             reasoning=settings.reasoning,
         )
-        entries = self._reporter.entries(view, vitals.look(gpu="cuda" in str(view.facts.get("engine"))))
-        now, name = self.get_clock().now().to_msg(), self.get_fully_qualified_name()
-        self._diagnostics.publish(diagnostics.to_message(now, name, platform.node(), entries))
+        self._reporting.publish(view)
 
     def _now_ns(self) -> int:
         return self._steady.now().nanoseconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from emollama_ros.pipeline import Health
 
 if TYPE_CHECKING:
     from emollama_ros.nodes.loading import Model, Pipeline
+    from emollama_ros.speech import Whisper
 
 
 class Session:
@@ -36,7 +36,7 @@ class Session:
         self._pipeline: Pipeline | None = None
         self.health = Health()
 
-    def start(self, model: Model, settings: PerceptionParameters) -> Session:
+    def start(self, model: Model, settings: PerceptionParameters, recogniser: Whisper | None) -> Session:
         """Start a fresh pipeline over a model, and subscribe; returns itself."""
         self._model, self._settings = model, settings
         self._pipeline = model.make_pipeline(
@@ -46,7 +46,7 @@ class Session:
         )
         self._pipeline.start()
         for channel, feed in zip(self._channels, self._pipeline.feeds, strict=True):
-            channel.open(settings, feed)
+            channel.open(settings, feed, recogniser)
         return self
 
     def stop(self) -> None:
@@ -58,8 +58,6 @@ class Session:
                 self._pipeline.stop()
         self._pipeline = None
         self._outbox.clear()
-        # Pipeline and feeds refer to each other, and the executor to us until the callback returns.
-        self._outbox.put(gc.collect)
 
     def reconfigure(self, settings: PerceptionParameters) -> None:
         """Take parameters that need no fresh pipeline."""
