@@ -34,18 +34,33 @@ def prefixes(ros_environment):
     return workspaces.built()
 
 
+@pytest.fixture(scope="session")
+def inside(prefixes):
+    """Run the tests inside every workspace, at once, for they mostly wait."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    running = {
+        name: subprocess.Popen(
+            [*command, workspaces.HERE / f"inside_{name}.py"],
+            env=workspaces.environment(prefixes / name),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name in workspaces.PACKAGES
+    }
+    try:
+        yield {name: (process.communicate(timeout=240)[0], process) for name, process in running.items()}
+    finally:
+        for process in running.values():
+            process.kill()
+            process.communicate()
+
+
 @pytest.mark.parametrize("name", workspaces.PACKAGES)
-def test_on_a_machine_that_has(name, prefixes):
-    inside = workspaces.HERE / f"inside_{name}.py"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", inside],
-        env=workspaces.environment(prefixes / name),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert " passed" in done.stdout and "skipped" not in done.stdout
+def test_on_a_machine_that_has(name, inside):
+    said, process = inside[name]
+    assert process.returncode == 0, said
+    assert " passed" in said and "skipped" not in said
 
 
 def test_messages_that_are_not_installed_here_are_named_with_both_sides_and_the_fix(graph, prefixes):
