@@ -1,6 +1,6 @@
 """What the author of a behaviour imports: the robot's perception of emotion, without the plumbing.
 
-listener = EmotionListener(node)
+listener = EmotionListener(node)  # where there are several sources: EmotionListener(node, source="left")
 listener.on_change(lambda state: face.show(state.label))
 if listener.wait_for("happy", timeout=10.0):
     wave()
@@ -15,28 +15,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+    from std_msgs.msg import Bool
 
-    from emollama_ros.msg import EmotionReasoning, EmotionState
+    from emollama_ros.msg import EmotionEvent, EmotionReasoning, EmotionState
 
 OnState = Callable[["EmotionState"], None]
+OnEvent = Callable[["EmotionEvent"], None]
 
 
 class EmotionListener:
-    """Follows ``emotion/state`` and ``emotion/reasoning`` on a node of yours.
+    """Follows the topics of one source of a perception node, on a node of yours.
 
-    Who spins the node does not matter: ``latest`` and ``on_change`` need somebody to; ``wait_for`` spins
-    it itself where nobody does. Do not call ``wait_for`` from a callback of the same node: it would wait
+    Who spins the node does not matter: everything needs somebody to; ``wait_for`` spins it itself where
+    nobody does. Do not call ``wait_for`` from a callback of the same node: it would wait
     for messages that only arrive when the callback has returned.
     """
 
-    def __init__(self, node: Node, namespace: str = "") -> None:
+    def __init__(self, node: Node, namespace: str = "", source: str = "") -> None:
         """Subscribe.
 
         Args:
             node: Any rclpy node.
-            namespace: Where ``emotion/state`` is, if not in the node's own namespace.
+            namespace: That of the perception node, if not the node's own.
+            source: Name of the source, where the perception node has several.
         """
-        from emollama_ros.msg import EmotionReasoning, EmotionState
+        from std_msgs.msg import Bool
+
+        from emollama_ros.msg import EmotionEvent, EmotionReasoning, EmotionState
         from emollama_ros.nodes import qos
 
         self._node = node
@@ -44,15 +49,17 @@ class EmotionListener:
         self._state: tuple[EmotionState, float] | None = None
         self._reasoning: EmotionReasoning | None = None
         self._label: str | None = None
+        self._paused = False
         self._listeners: list[OnState] = []
-        prefix = f"{namespace.rstrip('/')}/" if namespace else ""
+        self._event_listeners: list[OnEvent] = []
+        home = f"{namespace.rstrip('/')}/" if namespace else ""
+        own = f"{home}{source}/" if source else home
+        hear = node.create_subscription
         self._subscriptions = [
-            node.create_subscription(
-                EmotionState, f"{prefix}emotion/state", self._on_state, qos.STATES_HEARD
-            ),
-            node.create_subscription(
-                EmotionReasoning, f"{prefix}emotion/reasoning", self._on_reasoning, qos.REASONING
-            ),
+            hear(EmotionState, f"{own}emotion/state", self._on_state, qos.STATES_HEARD),
+            hear(EmotionEvent, f"{own}emotion/event", self._on_event, qos.EVENT),
+            hear(EmotionReasoning, f"{own}emotion/reasoning", self._on_reasoning, qos.REASONING),
+            hear(Bool, f"{home}emotion/paused", self._on_paused, qos.PAUSED),
         ]
 
     def latest(self, max_age: float | None = None) -> EmotionState | None:
@@ -71,6 +78,11 @@ class EmotionListener:
         """Return the newest finished reasoning, ``None`` before the first."""
         with self._news:
             return self._reasoning
+
+    @property
+    def paused(self) -> bool:
+        """Whether perception is switched off (``emotion/enable``); states are then ``unknown``."""
+        return self._paused
 
     def wait_for(
         self, label: str | Iterable[str], timeout: float, min_confidence: float = 0.0
@@ -106,12 +118,27 @@ class EmotionListener:
         self._listeners.append(callback)
         return lambda: self._listeners.remove(callback) if callback in self._listeners else None
 
+    def on_event(self, callback: OnEvent) -> Callable[[], None]:
+        """Have a function called with every event: the previous label, the new one, and how long it lasted.
+
+        Unlike ``on_change`` it says nothing about the label that is there when you begin to listen.
+
+        Args:
+            callback: Called in the thread that spins the node; should return quickly.
+
+        Returns:
+            A function that ends it.
+        """
+        self._event_listeners.append(callback)
+        return lambda: self._event_listeners.remove(callback) if callback in self._event_listeners else None
+
     def close(self) -> None:
         """Unsubscribe."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
         self._listeners = []
+        self._event_listeners = []
 
     def _on_state(self, state: EmotionState) -> None:
         with self._news:
@@ -120,6 +147,13 @@ class EmotionListener:
         changed, self._label = state.label != self._label, state.label
         for listener in list(self._listeners) if changed else ():
             listener(state)
+
+    def _on_event(self, event: EmotionEvent) -> None:
+        for listener in list(self._event_listeners):
+            listener(event)
+
+    def _on_paused(self, message: Bool) -> None:
+        self._paused = message.data
 
     def _on_reasoning(self, reasoning: EmotionReasoning) -> None:
         if reasoning.final:

@@ -10,9 +10,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("emollama_ros.msg", reason="needs the built messages")
 
 import rclpy
+from std_msgs.msg import Bool
 
 from emollama_ros.client import EmotionListener
-from emollama_ros.msg import EmotionReasoning, EmotionState
+from emollama_ros.msg import EmotionEvent, EmotionReasoning, EmotionState
 from emollama_ros.nodes import qos
 
 pytestmark = pytest.mark.ros
@@ -93,3 +94,28 @@ def test_wait_for_waits_while_another_thread_spins(graph, robot):
     finally:
         stop.set()
         thread.join()
+
+
+def test_events_of_one_source_and_the_pause_of_all(graph):
+    make = graph.observer.create_publisher
+    publishers = {
+        side: make(EmotionEvent, f"robot/{side}/emotion/event", qos.EVENT) for side in ("left", "right")
+    }
+    paused = make(Bool, "robot/emotion/paused", qos.PAUSED)
+    listener, seen = EmotionListener(graph.observer, namespace="robot", source="left"), []
+    end = listener.on_event(lambda event: seen.append((event.previous, event.label)))
+    graph.until(publishers["left"].get_subscription_count, "matching")
+    assert not listener.paused
+    paused.publish(Bool(data=True))
+    graph.until(lambda: listener.paused, "the pause")
+    assert publishers["right"].get_subscription_count() == 0
+    publishers["left"].publish(EmotionEvent(previous="sad", label="happy"))
+    graph.until(lambda: seen == [("sad", "happy")], "the event")
+    end()
+    end()
+    publishers["left"].publish(EmotionEvent(previous="happy", label="sad"))
+    paused.publish(Bool(data=False))
+    graph.until(lambda: not listener.paused, "the end of the pause")
+    assert seen == [("sad", "happy")]
+    listener.close()
+    graph.until(lambda: publishers["left"].get_subscription_count() == 0, "unsubscribed")
