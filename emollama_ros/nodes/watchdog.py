@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+STDERR = 2
 
 
 def end_process() -> None:
@@ -16,7 +17,7 @@ def end_process() -> None:
     Nothing is closed: closing would wait for the thread that hangs. What starts nodes again (``use_respawn``
     of launch, systemd) starts this one again.
     """
-    faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+    faulthandler.dump_traceback(file=STDERR, all_threads=True)
     os._exit(1)
 
 
