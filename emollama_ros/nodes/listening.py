@@ -18,9 +18,9 @@ from emollama_ros.nodes.clock import SECOND
 from emollama_ros.nodes.inputs import InputMeter
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import SubscriptionEventCallbacks as SubscriptionEventCallbacks
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import SubscriptionEventCallbacks as SubscriptionEventCallbacks
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How often the graph is asked who publishes what, ns. It costs about a tenth of a millisecond a topic.
 LOOK_NS = SECOND
+#: Silence after which a publisher of another type is tried, ns: one that was killed is listed for 20 s more.
+DEAF_NS = 2 * SECOND
 #: A message that waited longer than this for the executor has a reception time that means something else.
 MAX_WAIT_NS = 10 * SECOND
 #: What rmw calls a node that it does not know (yet).
@@ -72,6 +74,7 @@ class Listener:
         self._profile, self._reliability, self._taker = profile, reliability, taker
         self._subscription: Any = None
         self._opened: tuple[Adapter | None, str] = (None, "")
+        self._opened_ns = now_ns()
         self._looked_ns: int | None = None
         self._look()
 
@@ -79,6 +82,12 @@ class Listener:
     def adapter(self) -> Adapter | None:
         """What is listened for; ``None``: what was asked for cannot be."""
         return self._opened[0]
+
+    @property
+    def _is_deaf(self) -> bool:
+        if not self._wish.steady:
+            return False
+        return self._now_ns() - max(self._opened_ns, self._meter.pace.seen_ns or 0) > DEAF_NS
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -94,7 +103,7 @@ class Listener:
     def _look(self) -> None:
         self._looked_ns = self._now_ns()
         publishers = self._node.get_publishers_info_by_topic(self._meter.topic)
-        choice = choose(self._wish, _offered(publishers), self.adapter)
+        choice = choose(self._wish, _offered(publishers), self.adapter, deaf=self._is_deaf)
         wanted = (choice.adapter, self._reliable_enough(publishers, choice.adapter))
         failure = None
         if wanted != self._opened or (self._subscription is None and choice.adapter is not None):
@@ -120,7 +129,7 @@ class Listener:
         """Subscribe in place of what there was; returns why that failed, if it did."""
         self.close()
         self._log_change(adapter, reliability)
-        self._opened = (adapter, reliability)
+        self._opened, self._opened_ns = (adapter, reliability), self._now_ns()
         if adapter is None:
             return None
         try:

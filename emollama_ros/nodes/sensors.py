@@ -111,7 +111,7 @@ class Sensors:
             ),
             listener(
                 words,
-                Wish(words.topic, "transcript_type", asked.transcript_type, WORDS),
+                Wish(words.topic, "transcript_type", asked.transcript_type, WORDS, steady=False),
                 qos.transcript_in,
                 "reliable",
                 self._words_taker,

@@ -402,9 +402,9 @@ ROS_DRIVERS = machine(OWN, ARRAY, STAMPED, DATA)
 BARE = machine(OWN, ARRAY)
 
 
-def heard(asked, offered, load, present=None):
+def heard(asked, offered, load, present=None, deaf=False):
     by_type = {kind: {f"/{kind.rpartition('/')[2].lower()}_node"} for kind in offered}
-    choice = choose(Wish("/audio", "audio_type", asked, SOUNDS), by_type, present, load)
+    choice = choose(Wish("/audio", "audio_type", asked, SOUNDS), by_type, present, load, deaf=deaf)
     assert choice.kind == (None if choice.adapter is None else f"class of {choice.adapter.type}")
     return choice.adapter and choice.adapter.type, str(choice.obstacle or "")
 
@@ -457,6 +457,13 @@ class TestChoice:
         assert "only emollama_ros/AudioChunk is heard" in words
         assert heard("auto", [ARRAY, OWN], BARE, BY_TYPE[ARRAY])[0] == ARRAY
         assert heard(ARRAY, [ARRAY, OWN], BARE) == (ARRAY, "")
+
+    @pytest.mark.parametrize(("present", "then"), [(OWN, ARRAY), (ARRAY, OWN), (DATA, OWN)])
+    def test_when_nothing_comes_another_publisher_is_given_a_turn(self, present, then):
+        assert heard("auto", [ARRAY, OWN], ROS_DRIVERS, BY_TYPE[present], deaf=True)[0] == then
+
+    def test_the_only_publisher_keeps_its_turn(self):
+        assert heard("auto", [ARRAY], BARE, BY_TYPE[ARRAY], deaf=True) == (ARRAY, "")
 
 
 def test_the_document_lists_every_type_and_its_time():

@@ -118,6 +118,13 @@ class TestSound:
         )
         assert "set audio_type to the type that is meant" in here.complaint
 
+    def test_a_publisher_that_is_silent_does_not_drown_one_of_another_type(self, graph, driver):
+        """One that was killed stays in the graph until its lease ends."""
+        here = Listening(graph)
+        driver(AudioChunk, name="killed")
+        driver(Int16MultiArray).play(graph, multi, lambda: len(here.feed.sounds) > 3, "sound")
+        assert here.sensors._listeners[1].adapter.type == "std_msgs/Int16MultiArray"
+
     def test_an_explicit_type_ends_the_doubt(self, graph, driver):
         here = Listening(graph, audio_type="std_msgs/Int16MultiArray")
         driver(AudioChunk, name="mic")

@@ -69,12 +69,14 @@ class Wish:
         parameter: Name of the parameter that chooses.
         asked: Its value: a ``setting``, or ``auto``.
         adapters: What may be chosen, the most preferred first.
+        steady: Whether a publisher sends all the time, so that its silence says something.
     """
 
     topic: str
     parameter: str
     asked: str
     adapters: tuple[Adapter, ...]
+    steady: bool = True
 
     @property
     def wanted(self) -> tuple[Adapter, ...]:
@@ -116,6 +118,8 @@ def choose(
     offered: Mapping[str, Iterable[str]],
     present: Adapter | None,
     load: Callable[[Adapter], Any] = message_class,
+    *,
+    deaf: bool = False,
 ) -> Choice:
     """Choose the adapter for a topic.
 
@@ -124,9 +128,13 @@ def choose(
         offered: Names of the publishing nodes by the type that they publish, ``package/Name``.
         present: What is listened for now; kept while nothing else fits better.
         load: Imports a message class.
+        deaf: Nothing came for a while, so that another publisher, if there is one, is given a turn.
     """
     usable = [a for a in wish.wanted if a.type in offered and _loads(a, load)]
-    adapter = present if present in usable else next(iter(usable), present or wish.wanted[0])
+    if present in usable:
+        adapter = usable[(usable.index(present) + deaf) % len(usable)]
+    else:
+        adapter = next(iter(usable), present or wish.wanted[0])
     if not _loads(adapter, load):
         return Choice(None, None, _not_installed(wish, adapter, load))
     return Choice(adapter, load(adapter), _obstacle(wish, offered, adapter, bool(usable), load))
