@@ -13,7 +13,8 @@ pytest.importorskip("emollama_ros.msg", reason="needs the built messages")
 import workspaces
 from sensing import Listening
 
-pytestmark = pytest.mark.ros
+# The messages are compiled first, by the first test that ever runs: minutes on a busy machine.
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(900)]
 
 #: A driver that ends with its input. Not killed: the middleware would take 20 s to notice that.
 PUBLISH = """
