@@ -103,11 +103,11 @@ class Channel:
         """Publish an estimate of the pipeline."""
         if self._sensors is None or self._feed is None:
             return
-        now, inputs = self._now_ns(), self._sensors.inputs
+        now, inputs, complaints = self._now_ns(), self._sensors.inputs, self._complaints(health)
         self._estimated_ns, self._faults = now, self._feed.health().faults
         self._outlet.frame_id = self._sensors.frame_id
         latency_ns = now - (inputs.completed_ns(estimate.end_ns) or now)
-        self._outlet.state(estimate, self._complaints(health), latency_ns / 1e6)
+        self._outlet.state(estimate, complaints, latency_ns / 1e6)
         self._note(is_denied=False)
 
     def explain(self, reasoning: Reasoning) -> None:
@@ -179,8 +179,10 @@ class Channel:
         self._note(is_denied=False)
 
     def _complaints(self, health: Health) -> list[str]:
+        """Say what is wrong now, and what was since the estimate before: each event in one estimate."""
         assert self._sensors is not None
-        said = self._sensors.inputs.complaints(self._now_ns(), self._timeout_ns)
+        now = self._now_ns()
+        said = self._sensors.inputs.complaints(now, self._timeout_ns, now - self._estimated_ns)
         if health.reasoning_error:
             said.append(conditions.REASONING_FAILS.say(error=health.reasoning_error).text)
         return said

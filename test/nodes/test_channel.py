@@ -239,3 +239,18 @@ def test_paused_is_said_at_once_and_once_a_second(world):
         world.node.now += TICK
         world.channel.tick_paused()
     assert 4 <= len(world.node.states()) - count <= 5
+
+
+@pytest.mark.parametrize("hop_s", [0.6, 3.0])
+def test_an_event_is_in_the_next_estimate_and_in_no_other(world, hop_s):
+    """However long a hop is: not missed, and over at once."""
+    world = world(hop_s=hop_s)
+    world.perceive(3 * hop_s)
+    world.image.lose(world.node.now + 1, 2)
+    texts = []
+    for _ in range(3):
+        for i in range(round(hop_s * 5)):
+            world.step(estimate=i == round(hop_s * 5) - 1)
+        texts.append(world.last.status_text)
+    assert ["lost on the way" in text for text in texts] == [True, False, False]
+    assert texts[1:] == ["", ""]
