@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from emollama_ros.nodes.clock import SECOND
 from emollama_ros.nodes.diagnostics import NodeView
 from emollama_ros.nodes.hearing import load_recogniser
 from emollama_ros.nodes.loading import Model, ModelLoader, load_model
+from emollama_ros.nodes.memory import give_back
 from emollama_ros.nodes.outbox import Outbox
 from emollama_ros.nodes.reporting import Reporting
 from emollama_ros.nodes.running import main_of
@@ -32,6 +32,8 @@ from emollama_ros.nodes.watchdog import Watchdog
 DONE, REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 TICK_S = 0.2
 REPORT_S = 1.0
+#: Reports until the executor has let go of what was stopped in one of its callbacks.
+REPORTS_HELD = 2
 
 
 class PerceptionNode(LifecycleNode):
@@ -127,6 +129,8 @@ class PerceptionNode(LifecycleNode):
     def close(self) -> None:
         """Stop the workers and free the model; may be called in any state, more than once."""
         self._end()
+        if self._model is not None:
+            self._litter = REPORTS_HELD
         self._model = self._recogniser = None
 
     def _autostart(self) -> None:
@@ -176,7 +180,7 @@ class PerceptionNode(LifecycleNode):
         session, self._session = self._session, None
         if session is not None:
             session.stop()
-            self._litter = 2
+            self._litter = REPORTS_HELD
 
     def _end(self) -> None:
         self._is_active = False
@@ -222,9 +226,9 @@ class PerceptionNode(LifecycleNode):
                 channel.tick_paused()
 
     def _report(self) -> None:
-        if self._litter:  # what is stopped refers to itself, and the executor holds it for a while
+        if self._litter:
             self._litter -= 1
-            gc.collect()
+            give_back()
         model, settings = self._model, self._tuning.settings
         view = NodeView(
             now_ns=self._now_ns(),

@@ -118,6 +118,12 @@ class TestLifecycle:
         assert rig.node.trigger_deactivate() == DONE and rig.node.trigger_cleanup() == DONE
         assert rig.node._model is None
 
+    def test_cleanup_gives_the_memory_of_the_model_back(self, rig):
+        rig = rig().activate()
+        held = [weakref.ref(rig.node._model), weakref.ref(rig.pipeline)]
+        assert rig.node.trigger_deactivate() == DONE and rig.node.trigger_cleanup() == DONE
+        rig.graph.until(lambda: [ref() for ref in held] == [None, None], "memory given back")
+
     def test_two_hundred_cycles_leave_nothing_behind(self, rig):
         node = rig().node
 
