@@ -471,6 +471,15 @@ REASONING_FAILS = Condition(
     " away with the first reasoning that succeeds.",
 )
 
+SPEECH_FAILS = Condition(
+    "speech.fails",
+    Status.OK,
+    Level.WARN,
+    "speech-to-text failed: {error}",
+    "An utterance could not be written down. Voice and picture are judged all the same; words are not.",
+    "Do what the error says; `emollama doctor`; or have another recogniser publish `transcript`.",
+)
+
 # --- the node ----------------------------------------------------------------------------------------
 
 PERCEIVING = Condition(

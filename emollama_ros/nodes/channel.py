@@ -136,7 +136,8 @@ class Channel:
         """How it is doing, for diagnostics."""
         inputs = self._sensors.inputs if self._sensors else None
         health = self._feed.health() if self._feed else None
-        return SourceView(self.name, self._outlet.status, self._outlet.words, inputs, health)
+        speech = self._hearing.speech_health() if self._hearing else None
+        return SourceView(self.name, self._outlet.status, self._outlet.words, inputs, health, speech)
 
     def _verdict(self, health: Health) -> tuple[Status, str] | None:
         """Return what is wrong so that there is no estimate; ``None`` when one cannot be there yet."""

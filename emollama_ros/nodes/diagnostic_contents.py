@@ -45,6 +45,20 @@ CONTENTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "sample count drift": "samples counted against their stamps: the sound card's true rate",
         },
     ),
+    "speech": (
+        "the node's own speech-to-text, where `speech_to_text` is true; one entry a source",
+        {
+            "utterances": "pieces of sound with a beginning and an end",
+            "texts": "of these, written down and used",
+            "dropped": "of these, left out because a newer one came first",
+            "left out": "of these, not used, and why",
+            "failed": "of these, failed",
+            "latest": "how long the latest text took",
+            "busy": "how long the present one has been worked on; 0 when idle",
+            "last error": "why the latest failed utterance did",
+            "last error age": "how long ago that was first seen here",
+        },
+    ),
     "pipeline": (
         "how fast the model is",
         {

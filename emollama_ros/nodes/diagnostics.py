@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticArray
 
     from emollama_ros.pipeline import FeedHealth, Health
+    from emollama_ros.speech.listener import SpeechHealth
 
 #: Time over which rates and shares of windows are taken, ns.
 RECENT_NS = 10 * SECOND
+#: How long a fault of what works only now and then is told, ns.
+FAILING_NS = 30 * SECOND
 #: How long an event is told: a little more than from one report to the next, so that none is missed.
 LATELY_NS = SECOND + SECOND // 10
 #: Windows left out, of those due lately, from which it is worth saying.
@@ -62,6 +65,7 @@ class SourceView:
         words: What that state says is wrong, or that all is well.
         inputs: What arrived; ``None`` while nothing is subscribed to.
         health: Of its feed; ``None`` while there is no pipeline.
+        speech: Of the node's own speech-to-text; ``None`` where it does not write.
     """
 
     name: str
@@ -69,6 +73,7 @@ class SourceView:
     words: str
     inputs: Inputs | None = None
     health: FeedHealth | None = None
+    speech: SpeechHealth | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,7 @@ class Reporter:
         """Return the entries of one report; call it once a second."""
         made = []
         for source in view.sources:
-            made += [self._perception(view, source), _inputs(view, source)]
+            made += [self._perception(view, source), _inputs(view, source), *self._speech(view, source)]
         return [
             *made,
             self._pipeline(view),
@@ -182,6 +187,25 @@ class Reporter:
         facts.update({f"fill {stream}": f"{share:.2f}" for stream, share in health.fill.items()})
         facts.update({f"buffered {stream}": f"{s:.1f} s" for stream, s in health.buffered_s.items()})
         return {**facts, **errors.facts(health.last_error, health.faults, now_ns)}
+
+    def _speech(self, view: NodeView, source: SourceView) -> list[Entry]:
+        name, health = _of("speech", source), source.speech
+        if health is None:
+            return []
+        facts = {
+            "utterances": str(health.utterances),
+            "texts": str(health.texts),
+            "dropped": str(health.dropped),
+            "left out": ", ".join(f"{count} {why}" for why, count in health.left_out.items()) or "0",
+            "failed": str(health.faults),
+            "latest": f"{health.last_ms:.0f} ms",
+            "busy": f"{health.busy_ms:.0f} ms",
+        }
+        age = self._errors.setdefault(name, _Age())
+        facts.update(age.facts(health.last_error, health.faults, view.now_ns))
+        failing = bool(health.last_error) and view.now_ns - age.since_ns <= FAILING_NS
+        findings = [conditions.SPEECH_FAILS.say(error=health.last_error)] * failing
+        return [Entry(name, worst(findings), _text(findings, "listening"), facts)]
 
     def _pipeline(self, view: NodeView) -> Entry:
         health = view.health

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from emollama_ros.nodes.parameters import PerceptionParameters
     from emollama_ros.pipeline import Feed
     from emollama_ros.speech import Whisper
+    from emollama_ros.speech.listener import SpeechHealth
 
 #: The recogniser shares the cores with the labels, which must not wait for it.
 THREADS = 1
@@ -53,6 +54,10 @@ class Hearing:
         """See ``Feed.push_audio``."""
         self._feed.push_audio(stamp_ns, samples)
         self._speech.push(stamp_ns, samples)
+
+    def speech_health(self) -> SpeechHealth:
+        """What became of the sound; ``health`` is the feed's."""
+        return self._speech.health()
 
     def close(self) -> None:
         """Stop listening and forget all sound; no words come after it."""

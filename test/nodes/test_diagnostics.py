@@ -18,6 +18,7 @@ from emollama_ros.nodes.diagnostic_contents import CONTENTS
 from emollama_ros.nodes.diagnostics import NodeView, Reporter, SourceView, to_message
 from emollama_ros.nodes.inputs import InputMeter, Inputs
 from emollama_ros.nodes.vitals import Vitals
+from emollama_ros.speech.listener import SpeechHealth
 
 MS = SECOND // 1000
 TIMEOUT = 800 * MS
@@ -91,7 +92,8 @@ def entries(*views, vitals=VITALS):
 
 def test_every_value_is_explained_and_every_explanation_is_of_a_value(two_minutes):
     inputs, now = two_minutes
-    source = SourceView("", Status.OK, "perceiving", inputs, feed_health(last_error="odd", faults=1))
+    feed, speech = feed_health(last_error="odd", faults=1), SpeechHealth(3, 1, 1, {"no voice": 1}, 1, "odd")
+    source = SourceView("", Status.OK, "perceiving", inputs, feed, speech)
     found = entries(view(now, source, health=health(reasoning_error="odd", reasoning_faults=1)))
     assert list(found) == list(CONTENTS)
     for name, (_, contents) in CONTENTS.items():
@@ -166,6 +168,18 @@ def test_the_age_of_an_error_is_that_of_its_latest_case():
     assert (values["last error"], values["last error age"]) == ("no memory", "30 s")
     assert entries(at(0, 1), at(30, 2))["perception"].values["last error age"] == "0 s"
     assert "last error" not in entries(at(0, 0))["perception"].values
+
+
+def test_speech_that_fails_is_a_warning_for_half_a_minute():
+    def at(seconds, faults):
+        health = SpeechHealth(faults=faults, last_error="no memory" * bool(faults))
+        return view(seconds * SECOND, SourceView("ann", Status.OK, "perceiving", speech=health))
+
+    well, failing = entries(at(0, 0))["speech ann"], entries(at(0, 0), at(1, 1), at(30, 1))["speech ann"]
+    assert (well.level, well.message) == (Level.OK, "listening")
+    assert (failing.level, failing.message) == (Level.WARN, "speech-to-text failed: no memory")
+    assert entries(at(1, 1), at(40, 1))["speech ann"].level is Level.OK
+    assert "speech" not in entries(view())
 
 
 @pytest.mark.parametrize(
