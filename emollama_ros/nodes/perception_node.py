@@ -192,14 +192,17 @@ class PerceptionNode(LifecycleNode):
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Pause or go on; when this returns, it is so."""
-        self.set_parameters([Parameter("enabled", value=request.data)])
-        self._tuning.apply()
+        self._enable(request.data)
         response.success = not self._is_active or (self._session is not None) == request.data
         doing = "perceiving" if request.data else "paused"
         response.message = doing if self._is_active else f"{doing} as soon as the node is active"
         if not response.success:
             response.message = "cannot perceive: see the log"
         return response
+
+    def _enable(self, on: bool) -> None:
+        self.set_parameters([Parameter("enabled", value=on)])
+        self._tuning.apply()
 
     def _on_change(self, changed: set[str]) -> None:
         """Use parameters that have changed: names and effects."""
@@ -212,8 +215,8 @@ class PerceptionNode(LifecycleNode):
             self._session.reconfigure(settings)
         elif self._is_active:
             self._stop()
-            if settings.enabled:
-                self._perceive("go on")
+            if settings.enabled and not self._perceive("go on"):
+                self._enable(False)  # what cannot perceive is paused, and says so
             self._tick()
 
     # --- what is due

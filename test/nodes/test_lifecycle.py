@@ -220,7 +220,8 @@ class TestPause:
         monkeypatch.setattr("emollama_ros.nodes.channel.Sensors", lambda *_: 1 / 0)
         told = enable(rig, True)
         assert (told.success, told.message) == (False, "cannot perceive: see the log")
-        assert not subscribed(rig.node)
+        assert not subscribed(rig.node) and rig.node.get_parameter("enabled").value is False
+        assert "paused" in rig.next_state().status_text
 
 
 class TestParameters:
