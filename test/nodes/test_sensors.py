@@ -68,8 +68,10 @@ class TestSound:
     def test_an_array_without_stamp_and_rate_is_timed_by_counting(self, graph, driver):
         here = Listening(graph, audio_rate=48000, audio_latency_ms=200.0)
         before = here.node.get_clock().now().nanoseconds
-        driver(Int16MultiArray).play(graph, multi, lambda: len(here.feed.sounds) >= 20, "sound")
-        stamps = [at for at, _ in here.feed.sounds]
+        driver(Int16MultiArray).play(graph, multi, lambda: len(here.feed.sounds) >= 10, "sound")
+        stamps = [
+            at for at, _ in here.feed.sounds[:10]
+        ]  # before the clock could follow: this is no real time
         assert np.abs(np.diff(stamps) - CHUNK * SECOND / 48000).max() <= 1
         oldest = before - SECOND // 5 - CHUNK * SECOND // 48000
         assert oldest <= stamps[0] <= here.node.get_clock().now().nanoseconds - SECOND // 5

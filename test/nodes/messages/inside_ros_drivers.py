@@ -63,9 +63,9 @@ def test_without_audio_info_the_parameters_count_and_time_is_counted(graph, driv
     here = Listening(graph, audio_rate=48000, audio_channels=2)
     logs = graph.hear(Log, "/rosout", 100)
     before = here.node.get_clock().now().nanoseconds
-    driver(AudioData).play(graph, lambda i: data(i, 2), lambda: len(here.feed.sounds) >= 20, "sound")
+    driver(AudioData).play(graph, lambda i: data(i, 2), lambda: len(here.feed.sounds) >= 10, "sound")
     after = here.node.get_clock().now().nanoseconds
-    stamps = [at for at, _ in here.feed.sounds]
+    stamps = [at for at, _ in here.feed.sounds[:10]]  # before the clock could follow: this is no real time
     assert before - SECOND < stamps[0] < after
     assert np.abs(np.diff(stamps) - CHUNK * SECOND / 48000).max() <= 1
     said = "/audio: no AudioInfo on /audio_info, so its bytes are taken for S16LE, 48000 Hz, 2 channel(s)"
