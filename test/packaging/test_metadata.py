@@ -33,7 +33,7 @@ FROM_PIP = {
     "yaml",
 }
 #: Used if installed, never required.
-OPTIONAL_ROS = {"audio_common_msgs", "hri_msgs"}
+OPTIONAL_ROS = {"audio_common_msgs", "cv_bridge", "hri_msgs"}
 
 
 def manifest(root: Path) -> ElementTree.Element:
