@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,9 +208,11 @@ class Encoders:
             moves=len(seen["features"]) > 1,
         )
 
-    def close(self) -> None:
-        """End the threads; what was loaded is freed with the last reference."""
-        self._listener.close()
+
+@lru_cache
+def _crew(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay for the life of the process: the C library keeps memory for every new one."""
+    return ThreadPoolExecutor(threads, "emollama-audio")
 
 
 class AudioEncoder:
@@ -229,23 +232,14 @@ class AudioEncoder:
         self._engine, self._settings = engine, settings
         self._takes_many = not isinstance(engine.inputs["mel"][1][0], int)
         self._threads = threads if getattr(engine, "is_reentrant", False) else 1
-        self._crew: ThreadPoolExecutor | None = None
         self.encode = ByContent(self._encode)
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._crew is not None:
-            self._crew.shutdown()
-            self._crew = None
 
     def _encode(self, sounds: Sequence[Floats]) -> list[Floats]:
         if self._takes_many:
             return self._together(sounds)
         if len(sounds) == 1 or self._threads == 1:
             return [self._one(samples) for samples in sounds]
-        if self._crew is None:
-            self._crew = ThreadPoolExecutor(self._threads, "emollama-audio")
-        return list(self._crew.map(self._one, sounds))
+        return list(_crew(self._threads).map(self._one, sounds))
 
     def _one(self, samples: Floats) -> Floats:
         return self._pooled(self._engine.run({"mel": self._mel(samples)[None]})["layers"][0])

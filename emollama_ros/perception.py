@@ -62,10 +62,6 @@ class Perception:
         else:
             self._histories.pop(source, None)
 
-    def close(self) -> None:
-        """End the threads of the encoders; what was loaded is freed with the last reference."""
-        self._encoders.close()
-
     def warm_up(self) -> None:
         """Run every graph once, so that the first window is as fast as the others."""
         settings = self.bundle.manifest.preprocessing
