@@ -13,7 +13,7 @@ RUN = VENV=$(VENV) scripts/with_env
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format types bench bench-training doctor setup assemble clean distclean
+.PHONY: help demo test lint format types bench bench-training soak doctor setup assemble clean distclean
 
 help:  ## Show this list
 	@echo "make demo [SOURCE=sample|live|FILE]   perceive the bundled sample, the camera and microphone, or a file"
@@ -49,6 +49,10 @@ bench:  ## Measure latencies, age, CPU use and memory; write benchmark/results/*
 bench-training:  ## Measure training against a straightforward loop, on generated clips
 	$(BOOTSTRAP) test
 	@$(RUN) python -m benchmark training $(ARGS)
+
+soak:  ## Two hours of stream time through the running node, in about 14 minutes: memory, threads, files, losses
+	$(BOOTSTRAP) demo
+	@$(RUN) python -m benchmark.soak $(ARGS)
 
 doctor:  ## Report ROS 2, engines, devices and the model bundle
 	$(BOOTSTRAP) setup

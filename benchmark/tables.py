@@ -265,6 +265,7 @@ def table(documents: Sequence[Mapping[str, Any]]) -> str:
         "gpu": gpu,
         "gpu_smoke": gpu,
         "training": training,
+        "soak": soak,
     }
     return "\n".join(makers[d["what"]](d) for d in documents if d["what"] in makers)
 
@@ -452,6 +453,42 @@ def robot(document: Mapping[str, Any]) -> str:
             cells = [found["device"], name, *times, f"{graph['relative_error_to_cpu']:.1e}", str(run["n"])]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, *(f"\nSkipped: {why}." for why in document["results"]["skipped"]), ""])
+
+
+def soak(document: Mapping[str, Any]) -> str:
+    """Table of hours of stream time through the node."""
+    results, settings = document["results"], document["settings"]
+    windows, sound, memory = (results[name] for name in ("windows", "audio_samples", "memory"))
+    lines = ["### Soak: " + document["machine"]["processor"], "", *[*heading(document)][2:]]
+    parts = [
+        f"{shown(p['seconds'] / 60)} minutes at {p['speed']:g} times real time" for p in settings["parts"]
+    ]
+    lines.append(f"{', then '.join(parts)} at most; {shown(results['wall_s'] / 60)} minutes in all.")
+    rows = [
+        ("stream time", f"{shown(results['stream_s'] / 3600)} h"),
+        ("windows due", windows["due"]),
+        (
+            "of them given / left out / failed",
+            " / ".join(str(windows[n]) for n in ("given", "left_out", "failed")),
+        ),
+        ("audio samples sent", sound["sent"]),
+        ("audio samples lost", sound["lost"] + sound["sent"] - sound["arrived"]),
+        (
+            "resident memory at half time / at the end",
+            _ends(memory, "resident_mb_at_half", "resident_mb_at_end", "MB"),
+        ),
+        ("growth of memory over the second half", f"{shown(memory['growth_percent_second_half'])} %"),
+        *(
+            (f"{name} at half time / at the end", _ends(found, "at_half", "at_end"))
+            for name, found in results["held"].items()
+        ),
+    ]
+    lines += ["", "| soak | |", "|---|---|", *(f"| {words} | {value} |" for words, value in rows)]
+    return "\n".join([*lines, ""])
+
+
+def _ends(found: Mapping[str, Any], begin: str, end: str, unit: str = "") -> str:
+    return f"{shown(found[begin])} / {shown(found[end])} {unit}".rstrip()
 
 
 def heading(document: Mapping[str, Any]) -> Iterator[str]:
