@@ -3,11 +3,11 @@
     python -m benchmark.own_reasonings BUNDLE --prepared PREPARED --root DATA [--genai VENV/bin/python]
 
 Each text is written three times in turn: by the reasoner as the robot runs it, which guesses from what it
-wrote before and from what the bundle brings; by the same reasoner without guesses; and by the other side, which
-is given a prompt of as many positions and writes as many tokens, whatever they are: its time does not depend
-on them. A text's time is from the prompt to the last token. Ours has in it what it takes to go back where a
-text would name another label, which the other side does not do. Clips come from the validation splits, what
-the bundle brings from the training splits. There is no deadline, so that a busy machine cuts no text.
+wrote before and from what the bundle brings; by the same reasoner without guesses; and by the other side,
+which is given a prompt of as many positions and writes as many tokens, whatever they are: its time does not
+depend on them. A text's time is from the prompt to the last token. Ours has in it what it takes to go back
+where a text would name another label; the other side does not do that. Clips come from the validation splits,
+what the bundle brings from the training splits. There is no deadline, so that a busy machine cuts no text.
 """
 
 from __future__ import annotations
