@@ -39,7 +39,7 @@ SAMPLE = record.ROOT / "emollama_ros" / "samples" / "sample.mp4"
 SAMPLE_RATE = 16_000
 HOP_S = 0.5
 #: How far the streams may run ahead of the latest state, s: less than what the node's queues hold.
-LEAD_S = 2.0
+LEAD_S = 4.0
 #: How long windows wait for the slower stream, s of stream time: longer than it can be behind.
 PATIENCE_S = 5.0
 #: Pictures that are made beforehand and sent in turn.
