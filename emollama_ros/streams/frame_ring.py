@@ -37,7 +37,8 @@ class FrameReport:
 
     Attributes:
         stored: It is in the ring; otherwise its grid cell was taken already, or it came late.
-        jumped: Its stamp fell back by more than a second, so everything older was dropped first.
+        jumped: Its stamp fell back by more than a second, or came later than the ring is long, so everything
+            older was dropped first.
     """
 
     stored: bool
@@ -51,7 +52,7 @@ class FrameTotals:
     Attributes:
         stored: Frames kept.
         dropped: Frames pushed but not kept (same grid cell, duplicate, or late).
-        jumps: Times the clock fell back.
+        jumps: Times the clock fell back or leapt ahead.
     """
 
     stored: int = 0
@@ -170,7 +171,11 @@ class FrameRing:
             )
 
     def _jumps(self, stamp_ns: int) -> bool:
-        return self._latest_ns is not None and stamp_ns < self._latest_ns - JUMP_NS
+        """Whether a stamp falls back by more than a second, or leaps ahead of all that the ring can hold."""
+        if self._latest_ns is None:
+            return False
+        leaps = stamp_ns > self._latest_ns + self._capacity * self._period_ns
+        return leaps or stamp_ns < self._latest_ns - JUMP_NS
 
     def _opens_cell(self, stamp_ns: int) -> bool:
         return self._latest_ns is None or stamp_ns // self._period_ns > self._latest_ns // self._period_ns

@@ -125,3 +125,17 @@ def test_the_first_frame_of_every_seen_cell_is_there(stamps: set[int]) -> None:
         ring.push(stamp * MS, picture(0))
     first = {stamp // 250: stamp * MS for stamp in sorted(stamps, reverse=True)}
     assert ring.between(0, 4 * S).stamps_ns.tolist() == sorted(first.values())
+
+
+def test_what_is_kept_is_counted_from_the_oldest_frame_that_is_left() -> None:
+    ring = FrameRing(2.0, 4.0, 2)
+    assert ring.kept_ns == 0
+    for k in range(40):
+        ring.push(k * S // 4, np.zeros((2, 2, 3), np.uint8))
+    assert ring.kept_ns == 2 * S
+    report = ring.push(3600 * S, np.zeros((2, 2, 3), np.uint8))  # an hour ahead: what was is of no use
+    assert report.stored and report.jumped and ring.kept_ns == 0
+    ring.push(3600 * S + S // 2, np.zeros((2, 2, 3), np.uint8))
+    assert ring.kept_ns == S // 2
+    ring.clear()
+    assert ring.kept_ns == 0
