@@ -166,6 +166,8 @@ class Channel:
             self._outlet.repeat([why])
         else:
             self._outlet.nothing(inputs.sensor_time_ns(now), status, why)
+        if not is_model:
+            self._estimated_ns = now  # once there is input again, the model has the time that it needs
         self._note(is_denied=True)
 
     def _reassure(self, health: Health) -> None:

@@ -228,6 +228,21 @@ def test_input_that_begins_is_waited_for(world):
     assert world.last.status_text == "input has just begun, the first window is filling"
 
 
+def test_input_that_comes_back_is_waited_for_before_the_model_is_blamed(world):
+    world = world()
+    world.perceive(3)
+    for _ in range(20):
+        world.step(camera=False)
+    count = len(world.node.states())
+    for _ in range(9):
+        world.step()
+    told = {message.status_text for _, message in world.node.states()[count:]}
+    assert told == {"input has just begun, the first window is filling"}
+    for _ in range(10):
+        world.step()
+    assert "the model is too slow, or stuck" in world.last.status_text
+
+
 def test_paused_is_said_at_once_and_once_a_second(world):
     world = world()
     world.perceive(2)
