@@ -16,6 +16,7 @@ import csv
 import json
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -229,6 +230,13 @@ def measure(whisper: Whisper, sounds: Sequence[Said], pad_s: float, joins: bool)
     return tallies
 
 
+def _resident_mb() -> float:
+    """Memory of this process, MB; 0 where the system does not tell."""
+    status = Path("/proc/self/statm")
+    pages = int(status.read_text().split()[1]) if status.is_file() else 0
+    return pages * resource.getpagesize() / 1e6
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write the figures."""
     parser = argparse.ArgumentParser(prog="python -m model_export.speech_figures", description=__doc__)
@@ -237,7 +245,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--each", type=int, default=1000, help="most sounds of a kind")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     given = parser.parse_args(arguments)
+    before, began = _resident_mb(), time.thread_time()
     whisper = Whisper.load(threads=1)
+    print(f"loading: {time.thread_time() - began:.1f} s, {_resident_mb() - before:.0f} MB", flush=True)
     spoken = [*generated(), *espoken(), *(acted(given.ravdess) if given.ravdess else ())]
     sounds = most_of_each([*spoken, *unspoken()], given.each)
     report = {"model": f"{whisper.layout.name}, {whisper.layout.weights}", "machine": platform.machine()}
