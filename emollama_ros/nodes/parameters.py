@@ -357,8 +357,12 @@ def read(node: Node, table: type[Table]) -> Table:
     Raises:
         ConfigError: A value is not legal.
     """
-    names = [item.name for item in fields(table)]  # type: ignore[arg-type]
-    return check(table, {name: node.get_parameter(name).value for name in names})
+    values = {}
+    for item in fields(table):  # type: ignore[arg-type]
+        value = node.get_parameter(item.name).value
+        # An array that is written `[]` in a file or on the command line arrives without a value.
+        values[item.name] = () if value is None and item.default == () else value
+    return check(table, values)
 
 
 def _descriptor(item: Field) -> Any:

@@ -13,6 +13,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("emollama_ros.msg", reason="needs the built messages")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from fake_model import load_fake
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.parameter import Parameter
@@ -22,7 +23,7 @@ from std_srvs.srv import SetBool
 
 from emollama_ros.msg import EmotionState
 from emollama_ros.nodes import qos
-from emollama_ros.nodes.perception_node import DONE, REFUSED
+from emollama_ros.nodes.perception_node import DONE, REFUSED, PerceptionNode
 
 pytestmark = pytest.mark.ros
 CYCLES = 200
@@ -280,6 +281,16 @@ class TestParameters:
         rig = rig(reasoning=False).activate()
         (result,) = rig.node.set_parameters([Parameter("reasoning", value=True)])
         assert not result.successful and "was not loaded" in result.reason
+
+    def test_an_array_that_is_written_empty_is_empty(self, graph):
+        import rclpy
+
+        context = rclpy.Context()
+        rclpy.init(context=context, args=["--ros-args", "-p", "sources:=[]"])
+        node = PerceptionNode(load_fake, context=context)
+        assert node._tuning.settings.sources == ()
+        node.destroy_node()
+        rclpy.shutdown(context=context)
 
     def test_several_at_once_are_set_together_or_not_at_all(self, rig):
         rig = rig().activate()
