@@ -160,7 +160,7 @@ def test_clocks_that_share_a_grid_end_their_windows_together(firsts: list[int], 
     grid, ends = Grid(), list[set[int]]()
     for first in firsts:
         clock = WindowClock(hop_s=hops[0] / 1000, grid=grid)
-        ends.append(set(drain(clock, [("a", first + 10 * k) for k in range(2000)])))
+        ends.append(set(drain(clock, [("a", first + 50 * k) for k in range(250)])))
     for later in ends[1:]:
         both = [t for t in later if min(ends[0]) <= t <= max(ends[0])]
         assert set(both) <= ends[0]
