@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from emollama_ros.pipeline import Feed, Health
     from emollama_ros.speech import Whisper
 
-#: After so much time without a state there is one, ns: with a tick of 0.2 s, one a second at least.
-QUIET_NS = 8 * SECOND // 10
+#: After so much time without a state there is one, ns; with a tick of 0.2 s, even a late one, within a second.
+QUIET_NS = 3 * SECOND // 4
 #: Shortest window that is perceived, ns: no estimate can come earlier after input began.
 FIRST_WINDOW_NS = SECOND
 #: An estimate older than this is repeated no more when the model does not come up with another, ns.
