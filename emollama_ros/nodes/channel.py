@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from emollama_ros.pipeline import Feed, Health
     from emollama_ros.speech import Whisper
 
-#: After so much time without a state there is one, ns; with a tick of 0.2 s, even a late one, within a second.
+#: After so much time without a state there is one, ns; with a tick of 0.2 s, even a late one, within 1 s.
 QUIET_NS = 3 * SECOND // 4
 #: Shortest window that is perceived, ns: no estimate can come earlier after input began.
 FIRST_WINDOW_NS = SECOND

@@ -87,7 +87,9 @@ def load_fake(parameters):
 
     def make_pipeline(on_estimate, on_reasoning, parameters=parameters):
         sources = max(1, len(parameters.sources))
-        return EmotionPipeline(perceiver, explainer, pipeline_config(parameters), on_estimate, on_reasoning, sources)
+        return EmotionPipeline(
+            perceiver, explainer, pipeline_config(parameters), on_estimate, on_reasoning, sources
+        )
 
     return Model(make_pipeline, facts)
 
