@@ -302,6 +302,9 @@ class Inputs:
         if all(m.waits(now_ns, timeout_ns) for m in usable):
             slow = min(usable, key=lambda m: m.pace.interval_ns)
             return conditions.SLOW_INPUT.say(topic=slow.topic, seconds=slow.pace.interval_ns / SECOND)
-        findings = (m.finding(now_ns, timeout_ns) for m in usable)
-        standing = [f for f in findings if f and f.condition is conditions.STAMPS_STAND]
+        findings = [f for m in usable if (f := m.finding(now_ns, timeout_ns))]
+        standing = [f for f in findings if f.condition is conditions.STAMPS_STAND]
+        leaping = [f for f in findings if f.condition is conditions.STAMPS_LEAP]
+        if leaping:  # whichever it is: at each leap all begin anew
+            return leaping[0]
         return standing[0] if len(standing) == len(usable) else None

@@ -17,6 +17,8 @@ REMEMBERED = 256
 AHEAD_NS, BEHIND_NS = SECOND, 60 * SECOND
 #: Time over which the speed of stamps is taken, ns.
 SPEED_NS = 2 * SECOND
+#: Time over which a rate that was wrong must still be, ns: once it is right, that is seen within a hop.
+LATEST_NS = SECOND // 2
 #: Speeds between 1 / this and this are the jitter of two seconds.
 REAL_TIME = 1.4
 #: What stamps may disagree with the number of samples before sound is missing, ns: as in the ring of sound.
@@ -139,12 +141,23 @@ class StampWatch:
     @property
     def sound_a_second(self) -> float | None:
         """Seconds of sound per stamped second, since the last gap; ``None`` while not known."""
+        return self._sound_over(SPEED_NS)
+
+    def _sound_over(self, span_ns: int) -> float | None:
+        """Seconds of sound per stamped second of a time that is just over; ``None`` while not known."""
         if not self._sound:
             return None
         end, counted = self._sound[-1]
-        began = next(pair for pair in self._sound if end - pair[0] <= SPEED_NS)
+        began = next(pair for pair in self._sound if end - pair[0] <= span_ns)
         stamped = end - began[0]
-        return (counted - began[1]) / stamped if stamped >= SPEED_NS * 3 // 4 else None
+        return (counted - began[1]) / stamped if stamped >= span_ns * 3 // 4 else None
+
+    def _is_rate_wrong(self) -> bool:
+        """Whether sound does not fit its stamps: over seconds, which jitter does not explain, and still."""
+        return all(
+            sound is not None and not 1 / NOMINAL <= sound <= NOMINAL
+            for sound in (self.sound_a_second, self._sound_over(LATEST_NS) or self.sound_a_second)
+        )
 
     def drift_against(self, other: StampWatch) -> Drift | None:
         """Return the drift of this stream's clock against another's; ``None`` while it is not known."""
@@ -167,13 +180,13 @@ class StampWatch:
         if self._arrivals and still_ns > allowed_ns and now_ns - self._arrivals[-1][1] <= allowed_ns:
             return conditions.STAMPS_STAND.say(topic=topic, seconds=still_ns / SECOND)
         recent = {direction for at, direction in self._leaps if now_ns - at <= LEAPS_NS}
-        if len(recent) == 2 and now_ns - self._leaps[-1][0] <= recent_ns:
+        # While they leap no window is complete: it is said at once, and need not wait for an estimate.
+        if len(recent) == 2 and now_ns - self._leaps[-1][0] <= min(recent_ns, allowed_ns):
             return conditions.STAMPS_LEAP.say(topic=topic, count=self.leaps)
         if self._gap_ns is not None and now_ns - self._gap_ns <= recent_ns:
             return conditions.GAPS.say(topic=topic, count=self.gaps, seconds=self.missing_ns / SECOND)
-        sound = self.sound_a_second
-        if sound is not None and not 1 / NOMINAL <= sound <= NOMINAL:
-            return conditions.WRONG_RATE.say(topic=topic, sound=sound)
+        if self._is_rate_wrong():
+            return conditions.WRONG_RATE.say(topic=topic, sound=self.sound_a_second)
         return None
 
     def warnings(self, topic: str, now_ns: int, recent_ns: int) -> list[Finding]:

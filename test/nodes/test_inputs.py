@@ -223,6 +223,14 @@ class TestStamps:
         now = playing(inputs.image, inputs.audio, 1, start=now + 32 * MS)
         assert inputs.findings(now, TIMEOUT) == []
 
+    def test_the_model_is_not_blamed_for_stamps_that_leap(self, inputs):
+        for tick in range(40):
+            now = tick * SECOND // 10
+            for meter in inputs.sensors:
+                meter.accept(now, now + (tick // 5 % 2) * 3600 * SECOND)
+        status, words = inputs.why_nothing(now, TIMEOUT, lambda topic: 1)
+        assert status is Status.DEGRADED and "stamps leap back and forth" in words
+
     def test_a_loop_that_leaps_back_alone_is_counted_and_not_said(self, inputs):
         for loop in range(3):
             for now in range(loop * 4 * SECOND, (loop + 1) * 4 * SECOND, 100 * MS):
@@ -319,6 +327,15 @@ class TestSound:
         found = meter.finding(now, TIMEOUT)
         assert found.condition is conditions.WRONG_RATE
         assert found.text.startswith(f"/audio: {true / stated:.2f} s of sound per second of its stamps")
+
+    @pytest.mark.parametrize("chunk_ms", [10, 32, 100])
+    def test_a_rate_that_is_right_again_is_seen_within_half_a_second(self, chunk_ms):
+        each = chunk_ms * MS
+        meter, now = self.heard(range(0, 3 * SECOND, each), 3 * each)
+        assert meter.finding(now, TIMEOUT).condition is conditions.WRONG_RATE
+        for at in range(now + each, now + SECOND * 7 // 10, each):
+            meter.accept(at, at, each)
+        assert meter.finding(at, TIMEOUT) is None
 
     def test_double_chunks_are_no_wrong_rate(self):
         meter, now = self.heard([i // 2 * 32 * MS for i in range(200)])
