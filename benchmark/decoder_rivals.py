@@ -18,20 +18,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark import greedy_parity, prompt_lookup, record
+from benchmark import greedy_parity, own_reasonings, prompt_lookup, record
+from benchmark.genai import Ask, build_genai, genai_version, working
 from emollama_ros.bundle import Bundle
 from emollama_ros.language.assemble import DECODER_DATA, EMBEDDINGS, assemble
 from emollama_ros.language.decoder import Decoder
@@ -59,8 +59,6 @@ class Plan:
 
 
 QUICK = Plan(rounds=1, prefills=1, steps=4)
-#: Asks a side for the times, in ms, of so many runs of one kind of work after some tokens.
-Ask = Callable[[str, Sequence[int], int], list[float]]
 
 
 class Ours:
@@ -100,30 +98,6 @@ def serve(folder: Path, threads: int) -> None:
         print(json.dumps(getattr(side, asked["work"])(asked["tokens"], asked["runs"])), flush=True)
 
 
-@contextmanager
-def working(command: Sequence[str]) -> Iterator[Ask]:
-    """Start a side; ends it behind."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=record.ROOT
-    )
-    assert process.stdin and process.stdout
-
-    def ask(work: str, tokens: Sequence[int], runs: int) -> list[float]:
-        print(
-            json.dumps({"work": work, "tokens": list(tokens), "runs": runs}), file=process.stdin, flush=True
-        )
-        line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{command[1:3]} ended with status {process.wait()}")
-        return json.loads(line)
-
-    try:
-        yield ask
-    finally:
-        process.stdin.close()
-        process.wait()
-
-
 def compare(sides: Mapping[str, Ask], plan: Plan, threads: int) -> dict[str, Any]:
     """Let the sides work in turn, and read memory between them with as many threads."""
     tokens = [int(t) for t in np.random.default_rng(0).integers(20, 49_000, FAR)]
@@ -160,7 +134,7 @@ def _side(taken: Mapping[tuple[str, str], list[list[float]]], name: str) -> dict
         "decode_tokens_s": record.significant(1e3 / float(np.median(times["decode"]))),
         f"ms_at_{NEAR}": record.summary(times[f"decode_at_{NEAR}"]),
         f"ms_at_{FAR}": record.summary(times[f"decode_at_{FAR}"]),
-        "growth": quartiles(far / near),
+        "growth": record.quartiles(far / near),
     }
 
 
@@ -169,17 +143,11 @@ def _ratios(taken: Mapping[tuple[str, str], list[list[float]]], sides: Mapping[s
         return {}
     ours, theirs = sides
     return {
-        f"{work}_times_faster": quartiles(
+        f"{work}_times_faster": record.quartiles(
             np.median(np.array(taken[theirs, work]), axis=1) / np.median(np.array(taken[ours, work]), axis=1)
         )
         for work in ("prefill", "decode")
     }
-
-
-def quartiles(values: np.ndarray[Any, Any]) -> dict[str, float]:
-    """Quartiles of ratios, and how many there are."""
-    found = zip(("p25", "p50", "p75"), np.percentile(values, [25, 50, 75]), strict=True)
-    return {"n": len(values)} | {name: record.significant(float(value), 3) for name, value in found}
 
 
 class Reader:
@@ -211,42 +179,6 @@ def floor(folder: Path, read_gb_s: float, position: int) -> dict[str, float]:
         "mb_a_token": record.significant(read / 1e6),
         "tokens_s": record.significant(read_gb_s * 1e9 / read),
     }
-
-
-def build_genai(python: Path, precision: str, out: Path) -> None:
-    """Have onnxruntime-genai's builder make its model of the same weights."""
-    from training.networks.language import smollm2
-
-    checkpoint = out / "checkpoint"
-    language = smollm2()
-    language.model.config.architectures = ["LlamaForCausalLM"]
-    language.model.save_pretrained(checkpoint)
-    tokenizer = Bundle.load().path / "tokenizer.json"
-    (checkpoint / "tokenizer.json").write_bytes(tokenizer.read_bytes())
-    ends = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": "<|im_end|>",
-        "bos_token": "<|im_start|>",
-    }
-    (checkpoint / "tokenizer_config.json").write_text(json.dumps(ends))
-    command = [
-        str(python),
-        "-m",
-        "onnxruntime_genai.models.builder",
-        "-i",
-        str(checkpoint),
-        "-o",
-        str(out / "genai"),
-    ]
-    options = ["hf_token=false", "int4_block_size=32", "int4_accuracy_level=4"]
-    command += ["-p", precision, "-e", "cpu", "-c", str(out / "cache"), "--extra_options", *options]
-    subprocess.run(
-        command,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )
 
 
 def measure(
@@ -294,12 +226,6 @@ def write_wide(gguf: Path, wheel: Path, out: Path) -> Path:
     return out
 
 
-def genai_version(python: Path) -> str:
-    """Version of the other side."""
-    ask = "import importlib.metadata as m; print(m.version('onnxruntime-genai'))"
-    return subprocess.run([str(python), "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write a result file."""
     parser = argparse.ArgumentParser(prog="python -m benchmark.decoder_rivals", description=__doc__)
@@ -328,8 +254,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found["results"] = measure(given.genai, plan, given.threads, wide)
     found["results"]["prompt_lookup"] = prompt_lookup.measure(200)
     if given.bundle and given.prepared and given.root:
-        from benchmark import own_reasonings  # it takes the other side from here
-
         found["results"]["own_reasonings"] = own_reasonings.measure(
             given.bundle, given.prepared, given.root, given.clips, given.threads, given.genai
         )

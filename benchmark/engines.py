@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.offline import timed
-from benchmark.record import significant, summary
+from benchmark.record import quartiles, significant, summary
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions, load_engine
 
@@ -65,11 +65,7 @@ def compared(kinds: dict[str, Ask], name: str, runs: int) -> dict[str, Any]:
     found: dict[str, Any] = {f"{kind}_ms": summary(np.concatenate(taken)) for kind, taken in blocks.items()}
     if "torch" in blocks:
         medians = {kind: np.median(taken, axis=1) for kind, taken in blocks.items()}
-        ratios = medians["torch"] / medians["onnxruntime"]
-        quartiles = zip(("p25", "p50", "p75"), np.percentile(ratios, [25, 50, 75]), strict=True)
-        found["torch_over_onnxruntime"] = {"n": len(ratios)} | {
-            k: significant(float(v), 3) for k, v in quartiles
-        }
+        found["torch_over_onnxruntime"] = quartiles(medians["torch"] / medians["onnxruntime"])
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmark.offline import cut_windows
-from benchmark.record import significant, summary
+from benchmark.record import quartiles, summary
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions
 from emollama_ros.perception import Perception
@@ -128,11 +128,8 @@ def _add(taken: Taken, name: str, value: float) -> None:
 def _compared(taken: Taken, stage: str, less: str = "short", more: str = "long") -> dict[str, Any]:
     """Summaries of both sides, and how many times as much the larger one costs, turn by turn."""
     small, large = taken[f"{stage}_{less}_ms"], taken[f"{stage}_{more}_ms"]
-    ratios = np.array(large) / np.array(small)
-    quartiles = zip(("p25", "p50", "p75"), np.percentile(ratios, [25, 50, 75]), strict=True)
     return {
         f"{stage}_{less}_ms": summary(small),
         f"{stage}_{more}_ms": summary(large),
-        f"{stage}_{more}_costs_times": {"n": len(ratios)}
-        | {k: significant(float(v), 3) for k, v in quartiles},
+        f"{stage}_{more}_costs_times": quartiles(np.array(large) / np.array(small)),
     }

@@ -26,7 +26,7 @@ from typing import Any, get_args
 import numpy as np
 
 from benchmark import record
-from benchmark.decoder_rivals import Ask, build_genai, quartiles, working
+from benchmark.genai import Ask, build_genai, working
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions
 from emollama_ros.estimate import EmotionEstimate
@@ -105,11 +105,11 @@ class Taken:
             "passes": passes,
             "ms_a_text": {side: record.summary(values) for side, values in times.items()},
             "times_faster_than": {
-                side: quartiles(np.array(values) / np.array(times[GUESSING]))
+                side: record.quartiles(np.array(values) / np.array(times[GUESSING]))
                 for side, values in times.items()
                 if side != GUESSING
             },
-            "plain_times_faster_than_genai": quartiles(np.array(self.genai) / np.array(times[PLAIN]))
+            "plain_times_faster_than_genai": record.quartiles(np.array(self.genai) / np.array(times[PLAIN]))
             if self.genai
             else None,
         }

@@ -138,6 +138,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def quartiles(values: np.ndarray[Any, Any]) -> dict[str, float]:
+    """Quartiles of ratios, and how many there are."""
+    found = zip(("p25", "p50", "p75"), np.percentile(values, [25, 50, 75]), strict=True)
+    return {"n": len(values)} | {name: significant(float(value), 3) for name, value in found}
+
+
 def commit() -> str:
     """Commit of this checkout, with ``+`` when tracked files differ from it; empty outside of git."""
     git = ["git", "-C", str(ROOT)]

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic, time_ns
 from typing import Any
@@ -254,7 +255,7 @@ class Soak:
         began = monotonic()
         for tick in range(round(part.seconds * 1000 / part.tick_ms)):
             due = began + tick * part.tick_ms / 1000 / part.speed
-            self._await(lambda due=due: monotonic() >= due and self._lead_s <= LEAD_S, STUCK_S, "a state")
+            self._await(partial(self._may_send, due), STUCK_S, "a state")
             if tick % part.pictures_every == 0:
                 self._send_picture(next(pictures))
             self._send_sound(part.tick_ms * SAMPLE_RATE // 1000)
@@ -284,10 +285,9 @@ class Soak:
             restarts=fact("restarts"),
         )
 
-    @property
-    def _lead_s(self) -> float:
-        """How far the streams are ahead of the latest state."""
-        return (self._sent_ns - self._told_ns) / 1e9
+    def _may_send(self, due: float) -> bool:
+        """Whether it is time, and the node is not left behind."""
+        return monotonic() >= due and self._sent_ns - self._told_ns <= LEAD_S * 1e9
 
     def _is_heard(self) -> bool:
         return all(p.get_subscription_count() for p in (self._pictures, self._sounds))

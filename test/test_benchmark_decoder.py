@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark import decoder_rivals, own_reasonings, prompt_lookup
+from benchmark import decoder_rivals, own_reasonings, prompt_lookup, record
 from benchmark.prompt_lookup import PROPOSED, Tally, propose
 
 
@@ -75,7 +75,7 @@ def test_the_floor_counts_weights_head_and_caches(tmp_path):
 
 
 def test_quartiles_of_ratios():
-    assert decoder_rivals.quartiles(np.array([1.0, 2.0, 3.0])) == {"n": 3, "p25": 1.5, "p50": 2.0, "p75": 2.5}
+    assert record.quartiles(np.array([1.0, 2.0, 3.0])) == {"n": 3, "p25": 1.5, "p50": 2.0, "p75": 2.5}
 
 
 def written(ms: float, passes: int, text: tuple[int, ...] = (1, 2, 3)) -> own_reasonings.Written:
