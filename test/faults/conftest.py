@@ -18,12 +18,14 @@ NODES = HERE.parent / "nodes"
 sys.path += [str(folder) for folder in (HERE, NODES) if str(folder) not in sys.path]
 
 ROWS = pytest.StashKey[dict]()
+LOAD = pytest.StashKey[float]()
 
 
 @pytest.fixture(scope="session")
 def fault_table(request):
     """Take the rows of the table; a fault that is told again replaces its row."""
     rows = request.config.stash.setdefault(ROWS, {})
+    request.config.stash[LOAD] = round(os.getloadavg()[0], 2)
 
     def take(row):
         rows[row.fault] = row
@@ -45,7 +47,9 @@ def pytest_terminal_summary(terminalreporter, config):
     if folder := os.environ.get("EMOLLAMA_FAULT_TABLE"):
         from benchmark.record import write
 
-        terminalreporter.write_line(f"written: {write(document(rows), Path(folder))}")
+        found = document(rows)
+        found["machine"]["load_average_before"] = config.stash[LOAD]
+        terminalreporter.write_line(f"written: {write(found, Path(folder))}")
 
 
 @pytest.fixture(scope="session")
