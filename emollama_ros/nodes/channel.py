@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from emollama_ros.pipeline import Feed, Health
     from emollama_ros.speech import Whisper
 
-#: After so much time without a state there is one, ns; with a tick of 0.2 s, even a late one, within 1 s.
-QUIET_NS = 3 * SECOND // 4
+#: After so much time without a state there is one, ns: within 1 s with a tick of 0.2 s that comes 0.2 s late.
+QUIET_NS = 6 * SECOND // 10
 #: Shortest window that is perceived, ns: no estimate can come earlier after input began.
 FIRST_WINDOW_NS = SECOND
 #: An estimate older than this is repeated no more when the model does not come up with another, ns.
