@@ -6,10 +6,12 @@ scripts/with_env python scripts/operations_tables.py --write
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -21,6 +23,15 @@ from emollama_ros.nodes.diagnostic_contents import CONTENTS  # noqa: E402
 
 DOCUMENT = ROOT / "docs" / "operations.md"
 COMMAND = "scripts/with_env python scripts/operations_tables.py --write"
+RESULTS = ROOT / "benchmark" / "results"
+FAULT_HEADINGS = (
+    "fault",
+    "expected state",
+    "observed state",
+    "noticed in",
+    "recovered in",
+    "longest silence",
+)
 #: Of all others is said what is wrong.
 WELL = (Status.OK, Level.OK)
 
@@ -67,6 +78,28 @@ def contents() -> str:
     return "\n\n".join(parts)
 
 
+def faults() -> str:
+    """Return what states said of every fault, by machine, as ``test/faults`` measured it."""
+    parts = []
+    for path in sorted(RESULTS.glob("faults-*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        machine, settings = found["machine"], found["settings"]
+        parts.append(
+            f"{machine['processor']}, {machine['cores']} cores, load before {machine['load_average_before']};"
+            f" {settings['date']}; hop {settings['hop_s']} s."
+        )
+        rows = [fault_cells(row) for row in found["results"]["rows"]]
+        parts.append(table(FAULT_HEADINGS, rows))
+    return "\n\n".join(parts)
+
+
+def fault_cells(row: Mapping[str, Any]) -> list[str]:
+    """Return a line of that table."""
+    times = (row[name] for name in ("notice_s", "recover_s", "silent_s"))
+    shown = ("-" if time is None else f"{time:.2f} s" for time in times)
+    return [row["fault"], f"`{row['expected']}`", row["observed"], *shown]
+
+
 def document(text: str) -> str:
     """Return the document with its tables made anew.
 
@@ -79,6 +112,7 @@ def document(text: str) -> str:
         "warnings": warnings(),
         "levels": levels(),
         "contents": contents(),
+        "faults": faults(),
     }
     for name, part in made.items():
         text = inserted(text, part, (f"<!-- {name}: {COMMAND} -->", f"<!-- end of {name} -->"))

@@ -43,8 +43,8 @@ class Stream:
     def next(self):
         stamp, number = self._begin_ns + self._count * TICK_NS, self._count
         self._count += 1
-        # A picture is taken at once, sound is stamped with the first of its samples.
-        return Picture(stamp + TICK_NS, number), Sound(stamp, number)
+        # Equal stamps: windows end at the same instants whichever of the two is heard first.
+        return Picture(stamp, number), Sound(stamp, number)
 
 
 class Source:
@@ -171,16 +171,17 @@ def main(scenes, seconds):
 
 
 def play(executor, sources, seconds):
-    began, now_ns = time.monotonic(), time.time_ns()
+    began, now_ns, late_s = time.monotonic(), time.time_ns(), 0.0
     say(event="began", ns=now_ns)
     for source in sources:
         source.begin(now_ns)
     for tick in range(round(seconds / TICK_S)):
         while (left := began + tick * TICK_S - time.monotonic()) > 0:
             executor.spin_once(timeout_sec=left)
+        late_s = max(late_s, -left)
         for source in sources:
             source.send(tick * TICK_S)
-    say(event="ended", ns=time.time_ns())
+    say(event="ended", ns=time.time_ns(), late_s=round(late_s, 2))
 
 
 if __name__ == "__main__":

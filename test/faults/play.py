@@ -196,6 +196,11 @@ class Play:
     storm: Storm
     held: tuple[tuple[int, int], tuple[int, int]]
 
+    @property
+    def late_s(self):
+        """How late the drivers were at most: longer than moments, and the machine stood still."""
+        return self.heard.notes[-1]["late_s"]
+
 
 def run(environment, scratch):
     """Play everything once.

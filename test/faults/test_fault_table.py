@@ -22,6 +22,8 @@ from emollama_ros.nodes.transport import with_profile
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 #: What a machine that others load may add to any time, s.
 LOAD_S = 3.0
+#: Drivers that come so late were not run by the machine, s. So many plays at most.
+STALL_S, PLAYS = 0.5, 3
 PLAYED = [
     (scene, source, fault)
     for scene in ("inputs", "sounds", "model")
@@ -33,8 +35,13 @@ each_fault = pytest.mark.parametrize(("scene", "source", "fault"), PLAYED, ids=[
 
 @pytest.fixture(scope="module")
 def play(tmp_path_factory):
-    environment = workspaces.environment(workspaces.built() / "mgonzs13")
-    return plays.run(with_profile(environment), tmp_path_factory.mktemp("play"))
+    """Play it; again where the machine stood still, which says nothing of the node."""
+    environment = with_profile(workspaces.environment(workspaces.built() / "mgonzs13"))
+    for _ in range(PLAYS):
+        found = plays.run(environment, tmp_path_factory.mktemp("play"))
+        if found.late_s < STALL_S:
+            break
+    return found
 
 
 @pytest.fixture
