@@ -136,7 +136,13 @@ def tell(plan: Plan, samples: Sequence[Sample], account: Account, whole: bool, o
         return 1
     wrong += [] if whole else ["interrupted"]
     parts = [asdict(part) for part in plan.parts]
-    settings = {"engine": plan.engine, "parts": parts, "hop_s": HOP_S, "minutes": plan.seconds / 60}
+    settings = {
+        "engine": plan.engine,
+        "parts": parts,
+        "hop_s": HOP_S,
+        "minutes": plan.seconds / 60,
+        "seed": 0,
+    }
     found = record.document("soak", settings, [SAMPLE], figures(samples, account) | {"complaints": wrong})
     keep = not wrong and plan.engine == "bundle" and plan.seconds >= 60 * FULL_MINUTES
     path = record.write(found, out or (record.RESULTS if keep else record.ROOT / "build" / "benchmark"))

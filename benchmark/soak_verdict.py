@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.record import significant
+from benchmark.record import significant, summary
 
 #: Most that memory may grow over the second half of a run, %.
 MOST_GROWTH_PERCENT = 1.0
@@ -149,6 +149,7 @@ def figures(samples: Sequence[Sample], account: Account) -> dict[str, Any]:
         },
         "restarts": account.restarts,
         "memory": {
+            "resident_mb": summary(memory),
             "resident_mb_at_half": significant(memory[0]),
             "resident_mb_at_end": significant(memory[-1]),
             "growth_percent_second_half": significant(growth_percent(warm), 3),

@@ -131,6 +131,6 @@ def test_ten_minutes_of_streams_with_an_engine_that_answers_at_once(tmp_path):
     document = json.loads(path.read_text())
     found = document["results"]
     assert found["windows"]["due"] == 1199 and found["audio_samples"]["sent"] == 9_600_000
-    assert found["complaints"] == []
+    assert found["complaints"] == [] and "seed" in document["settings"]
     shown = tables.table([document])
     assert "| windows due | 1199 |" in shown and "| audio samples lost | 0 |" in shown

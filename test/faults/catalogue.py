@@ -17,6 +17,8 @@ from emollama_ros.nodes.clock import SECOND
 TICK_S = 0.1
 TICK_NS = SECOND // 10
 HOUR_NS = 3600 * SECOND
+#: Of the noise in pictures.
+SEED = 7
 #: Mean of a healthy picture, and of pictures that the model cannot stand.
 BRIGHT, SLOW, RAISE, HANG_A_WHILE, HANG, NO_MEMORY = 220, 200, 190, 180, 170, 210
 #: Time of health before a fault, and of the fault itself, s.

@@ -16,6 +16,7 @@ import numpy as np
 from catalogue import (
     PLAY_S,
     SCENES,
+    SEED,
     SPOILT_S,
     TICK_NS,
     TICK_S,
@@ -27,7 +28,6 @@ from catalogue import (
 
 #: Longest wait for the nodes to subscribe, s.
 PATIENCE_S = 90.0
-SEED = 7
 
 
 def say(**facts):

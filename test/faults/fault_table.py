@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from catalogue import Fault
+from catalogue import SEED, Fault
 
 from emollama_ros.conditions import Condition, recognise
 from emollama_ros.estimate import Status
@@ -154,6 +154,11 @@ def plain(rows: Sequence[Row], width: int = 60) -> list[str]:
 def document(rows: Sequence[Row]) -> dict:
     """Put the rows together with machine, versions, commit and date."""
     from benchmark.record import document as record
+    from benchmark.record import summary
 
-    settings = {"hop_s": HOP_S, "date": datetime.date.today().isoformat()}
-    return record("faults", settings, [], {"rows": [asdict(row) for row in rows]})
+    settings = {"hop_s": HOP_S, "date": datetime.date.today().isoformat(), "seed": SEED}
+    found = {"rows": [asdict(row) for row in rows]}
+    for name in ("notice_s", "recover_s", "silent_s"):
+        if times := [t for row in rows if (t := getattr(row, name)) is not None]:
+            found[name] = summary(times)
+    return record("faults", settings, [], found)
