@@ -424,6 +424,15 @@ CLIPPED_AUDIO = Condition(
     " and sharp are measured wrongly.",
     "Lower the gain (`alsamixer`), or move the microphone away.",
 )
+INSTRUCTION = Condition(
+    "window.instruction",
+    Status.DEGRADED,
+    Level.WARN,
+    "what was said asks a machine {ask}; its words are not counted",
+    "The transcript of the window reads like an instruction to a machine, not like what people say to each"
+    " other. Face and voice are used as ever; neither the label nor the reasoning sees the words.",
+    "Nothing, if somebody is trying it out. Else look at what publishes the transcript.",
+)
 SILENT_MICROPHONE = Condition(
     "window.silent_microphone",
     Status.DEGRADED,

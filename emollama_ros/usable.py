@@ -8,6 +8,7 @@ from emollama_ros import conditions
 from emollama_ros.conditions import Finding
 from emollama_ros.estimate import Modality
 from emollama_ros.preprocess.audio import SAMPLE_RATE, level_dbfs
+from emollama_ros.preprocess.instructions import instruction_in
 from emollama_ros.prosody import SILENCE_DBFS
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
 
@@ -49,7 +50,9 @@ def usable_modalities(window: Window) -> tuple[Modality, tuple[str, ...]]:
         usable |= Modality.VIDEO if is_usable else Modality.NONE
         faults += found
     if window.transcript.strip():
-        usable |= Modality.TEXT
+        is_usable, found = judge_words(window.transcript)
+        usable |= Modality.TEXT if is_usable else Modality.NONE
+        faults += found
     return usable, tuple(fault.text for fault in faults)
 
 
@@ -85,6 +88,12 @@ def judge_frames(frames: FrameBatch) -> tuple[bool, list[Finding]]:
     if seconds < FROZEN_S:
         return True, []
     return same < len(frames), [conditions.FROZEN_PICTURE.say(seconds=seconds)]
+
+
+def judge_words(transcript: str) -> tuple[bool, list[Finding]]:
+    """Say whether the words of a window can be used: those that tell a machine what to do are not."""
+    ask = instruction_in(transcript)
+    return not ask, [conditions.INSTRUCTION.say(ask=ask)] if ask else []
 
 
 def unchanged(frames: FrameBatch) -> int:
