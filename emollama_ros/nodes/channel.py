@@ -127,7 +127,7 @@ class Channel:
             self._reassure(health)
 
     def tick_paused(self) -> None:
-        """Say once a second that perception is paused."""
+        """Say, once a second at least, that perception is paused."""
         if self._is_quiet or self._outlet.words != conditions.PAUSED.words:
             self._outlet.nothing(None, conditions.PAUSED.status, conditions.PAUSED.words)
             self._note(is_denied=True)

@@ -243,7 +243,7 @@ def test_input_that_comes_back_is_waited_for_before_the_model_is_blamed(world):
     assert "the model is too slow, or stuck" in world.last.status_text
 
 
-def test_paused_is_said_at_once_and_once_a_second(world):
+def test_paused_is_said_at_once_and_once_a_second_at_least(world):
     world = world()
     world.perceive(2)
     world.channel.close()
@@ -253,7 +253,7 @@ def test_paused_is_said_at_once_and_once_a_second(world):
     for _ in range(20):
         world.node.now += TICK
         world.channel.tick_paused()
-    assert 4 <= len(world.node.states()) - count <= 5
+    assert 4 <= len(world.node.states()) - count <= 7  # in four seconds
 
 
 @pytest.mark.parametrize("hop_s", [0.6, 3.0])
