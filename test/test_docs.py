@@ -248,6 +248,20 @@ def test_cross_corpus_report_is_of_the_bundle_that_ships() -> None:
     assert bundle in CARD.read_text()
 
 
+def test_speed_in_the_readme_is_what_was_measured() -> None:
+    found = json.loads((ROOT / "benchmark" / "results" / "system-amd-epyc-2c.json").read_text())["results"]
+    usual, restless = (found["graph"][name] for name in ("with_reasoning", "reasoning_without_rest"))
+    node, bare = (case["processes"]["perception"] for case in (usual, found["ros"]["null_engine"]))
+    assert [row[1] for row in rows_of(README.read_text(), "| measured |")] == [
+        f"{usual['age_ms']['p50']:.0f} / {usual['age_ms']['p99']:.0f} ms",
+        f"{restless['age_ms']['p50']:.0f} / {restless['age_ms']['p99']:.0f} ms",
+        f"{usual['labels_hz']:.1f}",
+        f"{node['cpu_percent_of_a_core']:.0f} %",
+        f"{bare['cpu_percent_of_a_core']:.0f} %",
+        f"{node['resident_mb']:.0f} MB",
+    ]
+
+
 @pytest.mark.parametrize("name", ["graph.svg", "demo.svg"])
 def test_pictures_are_well_formed_and_load_nothing(name: str) -> None:
     file = ROOT / "docs" / "images" / name
