@@ -101,6 +101,8 @@ class OnnxRuntimeEngine:
         settings.inter_op_num_threads = 1
         # Spinning workers would take the cores from the camera, the microphone and the other thread.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A plan of memory is kept for every shape met; windows have many, and a robot runs for months.
+        settings.enable_mem_pattern = False
         settings.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(

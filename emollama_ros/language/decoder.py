@@ -341,6 +341,7 @@ class Decoder:
         settings = self._ort.SessionOptions()
         settings.intra_op_num_threads = self._threads
         settings.inter_op_num_threads = 1
+        settings.enable_mem_pattern = False  # every length of a prompt would keep a plan of its own
         settings.log_severity_level = 3
         # Workers may spin inside a pass, where the next kernel is microseconds away, but not between passes.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
