@@ -6,6 +6,7 @@ Nothing here touches a file but the text of the manifest; ``emollama_ros.bundle`
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
@@ -90,6 +91,26 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
+class Adaptation:
+    """What is needed to follow the person in front of the robot; see ``emollama_ros.adaptation``.
+
+    Views are ``audio``, ``video`` and ``video+audio``, the latter as the fusion gives it, before it is pooled
+    with the voice. All views are in all mappings.
+
+    Attributes:
+        strength: How much evidence about a person weighs as much as knowing nothing about them, in windows
+            that do not overlap, > 0; by view.
+        means: Of each view (labels, labels) numbers: row c is the mean of the raw logits of clips that show
+            label c, of people who were not trained on.
+        clip: Largest offset of a logit, > 0.
+    """
+
+    strength: Mapping[str, float]
+    means: Mapping[str, tuple[tuple[float, ...], ...]]
+    clip: float
+
+
+@dataclass(frozen=True)
 class Calibration:
     """How raw scores become probabilities.
 
@@ -98,12 +119,16 @@ class Calibration:
         fusion_weight: Exponent of the fused view where both senses are present, >= 0.
         text_weight: Exponent of the transcript's distribution where other modalities are present, >= 0.
         voice_weight: Exponent of the voice alone beside the fused view, >= 0; 0 leaves the fused view alone.
+        adaptation: What following a person needs; None: this bundle cannot.
+        uncertain_below: Confidence below which a label is not relied on, 0..1; 0 for never.
     """
 
     temperature: Mapping[str, float]
     fusion_weight: float
     text_weight: float
     voice_weight: float = 1.0
+    adaptation: Adaptation | None = None
+    uncertain_below: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -289,7 +314,7 @@ def _manifest(raw: Mapping[str, Any]) -> Manifest:
         raw,
         labels=_texts,
         preprocessing=_record(Preprocessing),
-        calibration=_record(Calibration, temperature=_mapped(_number)),
+        calibration=parse_calibration,
         files=lambda value: {name: BundleFile(name, **_plain(entry)) for name, entry in value.items()},
         graphs=_mapped(_graph),
         layout=_layout,
@@ -300,6 +325,46 @@ def _manifest(raw: Mapping[str, Any]) -> Manifest:
     )
     if missing := [graph.file for graph in found.graphs.values() if graph.file not in found.files]:
         raise ValueError(f"graphs name {missing[0]!r}, which is not among the files")
+    _require_means(found.calibration.adaptation, len(found.labels))
+    return found
+
+
+def parse_calibration(raw: Mapping[str, Any]) -> Calibration:
+    """Make a calibration of what its JSON holds, as in a manifest.
+
+    Raises:
+        ValueError: A field is unknown or out of its range.
+        KeyError: One is missing.
+        TypeError: One is of another type.
+    """
+    found = _checked(Calibration, raw, temperature=_mapped(_number), adaptation=_adaptation)
+    if not 0 <= found.uncertain_below <= 1:
+        raise ValueError(f"uncertain_below is {found.uncertain_below}, no probability")
+    return found
+
+
+def _adaptation(raw: Mapping[str, Any] | None) -> Adaptation | None:
+    if raw is None:
+        return None
+    found = _checked(Adaptation, raw, strength=_mapped(_number), means=_mapped(_rows))
+    if set(found.strength) != set(found.means):
+        raise ValueError(f"adaptation has strength of {set(found.strength)}, means of {set(found.means)}")
+    if wrong := [value for value in (found.clip, *found.strength.values()) if not 0 < value < math.inf]:
+        raise ValueError(f"adaptation has {wrong[0]}, which is no positive number")
+    return found
+
+
+def _require_means(adaptation: Adaptation | None, labels: int) -> None:
+    """Refuse means that are not those of so many labels."""
+    for view, rows in adaptation.means.items() if adaptation else ():
+        if [len(row) for row in rows] != [labels] * labels:
+            raise ValueError(f"adaptation has means of {view!r} that are not {labels} x {labels}")
+
+
+def _rows(raw: Any) -> tuple[tuple[float, ...], ...]:
+    found = tuple(tuple(_number(value) for value in row) for row in raw)
+    if not all(math.isfinite(value) for row in found for value in row):
+        raise ValueError("a mean that is not finite")
     return found
 
 

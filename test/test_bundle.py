@@ -8,6 +8,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from emollama_ros.bundle import (
 from emollama_ros.engines import EngineOptions
 from emollama_ros.errors import BundleError
 from emollama_ros.graphs import check_signature, load_graph
-from emollama_ros.manifest import TensorSpec
+from emollama_ros.manifest import Adaptation, TensorSpec, parse_calibration
 from emollama_ros.packing import pack, unpack
 
 CONTENT = {"vision.onnx": b"pictures" * 100, "parts/text.onnx": b"words" * 50}
@@ -92,6 +93,10 @@ def manifest() -> dict[str, Any]:
             "decoder.data": entry(b"long", "smollm2"),
         },
     }
+
+
+def adaptation() -> dict[str, Any]:
+    return {"strength": {"audio": 2.0}, "means": {"audio": [[1.0, 0.0], [0.0, 1.0]]}, "clip": 3.0}
 
 
 def write(folder: Path, description: Any = None) -> Path:
@@ -275,6 +280,13 @@ def test_a_field_of_another_kind_is_refused(tmp_path: Path, field: str) -> None:
         (("layout",), {"audio": 1, "video": 1, "image": 1, "fusion": 1}),
         (("preprocessing", "frame_size"), 8.5),
         (("calibration", "temperature", "audio"), "hot"),
+        (("calibration", "uncertain_below"), 1.5),
+        (("calibration", "adaptation"), {}),
+        (("calibration", "adaptation"), adaptation() | {"clip": 0}),
+        (("calibration", "adaptation"), adaptation() | {"strength": {"audio": -1.0}}),
+        (("calibration", "adaptation"), adaptation() | {"strength": {"video": 1.0}}),
+        (("calibration", "adaptation"), adaptation() | {"means": {"audio": [[1.0, 0.0]]}}),
+        (("calibration", "adaptation"), adaptation() | {"means": {"audio": [[1.0, 0.0], [float("nan"), 1]]}}),
         (("prompt", "quotes"), ["only one"]),
         (("prompt", "stop"), "."),
         (("prompt", "generation", "max_tokens"), None),
@@ -291,6 +303,23 @@ def test_a_field_that_is_unknown_or_wrong_is_refused(
     part[place[-1]] = value
     with pytest.raises(BundleError, match="not a bundle manifest"):
         Bundle.load(write(tmp_path / "b", described))
+
+
+def test_a_calibration_may_know_how_to_follow_a_person(tmp_path: Path) -> None:
+    described = manifest()
+    described["calibration"] |= {"adaptation": adaptation(), "uncertain_below": 0.4}
+    found = Bundle.load(write(tmp_path / "b", described)).manifest.calibration
+    assert found.adaptation == Adaptation({"audio": 2.0}, {"audio": ((1.0, 0.0), (0.0, 1.0))}, 3.0)
+    assert found.uncertain_below == 0.4
+    assert parse_calibration(json.loads(json.dumps(asdict(found)))) == found
+
+
+@pytest.mark.parametrize("without", [{}, {"adaptation": None}])
+def test_a_calibration_of_an_older_release_does_not(tmp_path: Path, without: dict[str, Any]) -> None:
+    described = manifest()
+    described["calibration"] |= without
+    found = Bundle.load(write(tmp_path / "b", described)).manifest.calibration
+    assert (found.adaptation, found.uncertain_below) == (None, 0.0)
 
 
 @pytest.mark.parametrize("line", [None, b"", b"0" * 64, b"g" * 64 + b"  manifest.json\n"])
