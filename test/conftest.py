@@ -7,6 +7,7 @@ import fcntl
 import importlib.util
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -44,6 +45,8 @@ def claim_domain() -> tuple[int, TextIO]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the topics of this run apart from every other run and from the network."""
+    # A shell gives its background jobs an ignored SIGINT, and processes started by tests would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     number, handle = claim_domain()
     config.stash[DOMAIN_LOCK] = handle
     os.environ["ROS_DOMAIN_ID"] = str(number)
