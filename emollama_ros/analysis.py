@@ -20,10 +20,11 @@ import numpy as np
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning, Status
-from emollama_ros.labels import UNKNOWN
+from emollama_ros.labels import UNCERTAIN, UNKNOWN
 from emollama_ros.pipeline import Explainer, Intake, Perceiver, PipelineConfig, note_missing
 from emollama_ros.preprocess.audio import SAMPLE_RATE
 from emollama_ros.streams import MediaEvent, MediaInfo, VideoEvent, read_media
+from emollama_ros.uncertainty import NEVER, Doubt, Uncertainty, uncertainty_of
 
 _S = 1_000_000_000
 #: A last window that would add less than this to the one before it says nothing new.
@@ -45,6 +46,8 @@ class AnalysisOptions:
         window_s: Length of a window, 1..30 s.
         hop_s: Time between windows, 0.1..10 s.
         reasoning: Whether to say why in words.
+        least_confidence: Probability below which a label is `uncertain`, up to 1; 0 = never, negative = what
+            the bundle says.
     """
 
     bundle: Path | None = None
@@ -53,6 +56,7 @@ class AnalysisOptions:
     window_s: float = 4.0
     hop_s: float = 0.5
     reasoning: bool = True
+    least_confidence: float = -1.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Analysis:
     Attributes:
         clip: The path as it was given.
         duration_s: End of the last datum that was read, s.
-        label: The label of the clip, ``unknown`` when nothing could be perceived.
+        label: The label of the clip, ``uncertain`` when none is likely enough, ``unknown`` when nothing could
+            be perceived.
         scores: Probability of each label: the weighted mean over the windows (see ``weights``); all 0 when
             nothing could be perceived.
         valence: Weighted mean, -1 to 1.
@@ -165,7 +170,12 @@ class Analyzer:
         config = PipelineConfig(window_s=options.window_s, hop_s=options.hop_s)
         bundle = Bundle.load(options.bundle)
         preprocessing = bundle.manifest.preprocessing
-        config = replace(config, frame_size=preprocessing.frame_size, frame_hz=preprocessing.frame_hz)
+        config = replace(
+            config,
+            frame_size=preprocessing.frame_size,
+            frame_hz=preprocessing.frame_hz,
+            uncertainty=uncertainty_of(options.least_confidence, bundle.manifest.calibration.uncertain_below),
+        )
         perceiver = _load_perception(bundle, engine)
         explainer, warnings = load_reasoner(bundle, options.threads) if options.reasoning else (None, ())
         return Analyzer(perceiver, explainer, config, warnings, (time.perf_counter() - began) * 1e3)
@@ -191,7 +201,7 @@ class Analyzer:
                 for event in reader:
                     walk.take(event)
             walk.finish()
-            summary = summarise(walk.windows, config.hop_s)
+            summary = summarise(walk.windows, config.hop_s, config.uncertainty)
             reasoning = self._explain(walk.windows, summary, transcript, watch)
         report = reader.report
         return Analysis(
@@ -282,6 +292,7 @@ class _Walk:
 
     def __post_init__(self) -> None:
         self._intake = Intake(self.config)
+        self._doubt = Doubt(self.config.uncertainty)
 
     def take(self, event: MediaEvent) -> None:
         """Perceive every window that ends before an event, then take the event."""
@@ -289,6 +300,7 @@ class _Walk:
             self.finish()
             self._intake, self._last_ns = Intake(self.config), None
             self.perceiver.reset()
+            self._doubt.reset()
         self._complete(event.stamp_ns)
         if isinstance(event, VideoEvent):
             self._intake.push_frame(event.stamp_ns, event.rgb)
@@ -315,7 +327,7 @@ class _Walk:
         window = replace(self._intake.window(end_ns), transcript=" ".join(self.transcript.split()))
         with self.watch.stage("perceive"):
             (estimate,) = self.perceiver.perceive([window], [len(self.windows)], [0])
-        self.windows.append(note_missing(estimate, window, self.config.expected))
+        self.windows.append(note_missing(self._doubt.update(estimate), window, self.config.expected))
         self._last_ns = end_ns
 
 
@@ -347,8 +359,14 @@ def weights(windows: Sequence[EmotionEstimate], hop_s: float) -> np.ndarray:
     return weight
 
 
-def summarise(windows: Sequence[EmotionEstimate], hop_s: float) -> Summary:
-    """Summarise the windows of a clip, at least one."""
+def summarise(windows: Sequence[EmotionEstimate], hop_s: float, uncertainty: Uncertainty = NEVER) -> Summary:
+    """Summarise the windows of a clip, at least one.
+
+    Args:
+        windows: Oldest first.
+        hop_s: Time between them.
+        uncertainty: When the clip's label is not likely enough to be told.
+    """
     weight = weights(windows, hop_s)
     labels, used = windows[0].labels, Modality.NONE
     for window in windows:
@@ -359,7 +377,7 @@ def summarise(windows: Sequence[EmotionEstimate], hop_s: float) -> Summary:
         return Summary(UNKNOWN, nothing, 0.0, 0.0, used, Status.DEGRADED, _faults(windows))
     table = np.array([(*w.scores, w.valence, w.arousal) for w in windows])
     *scores, valence, arousal = (weight / weight.sum() @ table).tolist()
-    best = labels[int(np.argmax(scores))]
+    best = labels[int(np.argmax(scores))] if max(scores) >= uncertainty.least_confidence else UNCERTAIN
     named = dict(zip(labels, scores, strict=True))
     return Summary(best, named, valence, arousal, used, status, _faults(windows))
 
@@ -378,9 +396,11 @@ def representative(windows: Sequence[EmotionEstimate], label: str) -> EmotionEst
     """Return the window that shows the label of the clip most clearly, bearing that label.
 
     A clip may be called by what is never the first guess of any window and always the second; the
-    reasoning explains what is published.
+    reasoning explains what is published. Of an uncertain clip it is the window that is least sure.
     """
     perceived = [w for w in windows if w.modalities]
+    if label == UNCERTAIN:
+        return replace(min(perceived, key=lambda w: w.confidence), label=label)
     fitting = [w for w in perceived if w.label == label] or perceived
     index = fitting[0].labels.index(label)
     best = max(fitting, key=lambda w: w.scores[index])

@@ -127,9 +127,13 @@ def analyze(
     window: Annotated[float, typer.Option(help="Length of a window, 1 to 30 s.")] = 4.0,
     hop: Annotated[float, typer.Option(help="Time between windows, 0.1 to 10 s.")] = 0.5,
     no_reasoning: Annotated[bool, typer.Option("--no-reasoning", help="Labels only.")] = False,
+    least_confidence: Annotated[
+        float,
+        typer.Option(help="Below it a label is uncertain; 0: never, negative: the bundle's own."),
+    ] = -1.0,
 ) -> None:
     """Analyse files as a robot would, without ROS. Of several, JSON is one line a clip."""
-    options = AnalysisOptions(bundle, engine, threads, window, hop, not no_reasoning)
+    options = AnalysisOptions(bundle, engine, threads, window, hop, not no_reasoning, least_confidence)
     analyzer = Analyzer.load(options)
     failed = 0
     for clip in clips:

@@ -67,12 +67,13 @@ class EmotionEstimate:
         start_ns: First instant of the window, acquisition clock.
         end_ns: Last instant of the window; the stamp of the published state.
         sequence: Counts the windows of this source from 0, without gaps.
-        label: The most probable label, or ``unknown`` when nothing could be perceived.
+        label: The most probable label, ``uncertain`` when it is not likely enough, or ``unknown`` when
+            nothing could be perceived.
         labels: The label set, in the order of ``scores``.
         scores: Probability of each label, summing to 1 (all 0 when nothing was perceived).
         valence: Unpleasant -1 to pleasant 1.
         arousal: Calm -1 to excited 1.
-        confidence: Probability of ``label``, 0 to 1.
+        confidence: Probability of ``label``, or of the label that ``uncertain`` stands for, 0 to 1.
         modalities: The inputs that were used.
         views: What each used modality says on its own, same order as ``labels``.
         cues: Measured facts of this window.

@@ -19,7 +19,7 @@ import numpy as np
 from emollama_ros.bundle import Bundle
 from emollama_ros.errors import BundleError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
-from emollama_ros.labels import UNKNOWN
+from emollama_ros.labels import UNCERTAIN, UNKNOWN, WITHOUT_FEELING
 from emollama_ros.language import phrases
 from emollama_ros.language.assemble import TOKENIZER
 from emollama_ros.language.decoder import CAPACITY, Decoder
@@ -188,6 +188,8 @@ class FreeReasoner:
         """
         telling = Telling(self._count, estimate)
         self._count += 1
+        if estimate.label == UNCERTAIN:
+            return tell_unsure(telling, on_text)
         given = opening(estimate, self._task)
 
         def show(text: str, tokens: int) -> None:
@@ -267,19 +269,31 @@ def guesses_of(bundle: Bundle, decoder: Decoder) -> Guesses | None:
     return Guesses(texts, cost=decoder.cost_of_more())
 
 
+def tell_unsure(telling: Telling, on_text: Callable[[Reasoning], None]) -> Reasoning:
+    """Say of an estimate that it is not clear what is felt, and what is missing.
+
+    The model is not asked: it learnt to give reasons for labels, and none is told.
+    """
+    final = telling.so_far(verdict(telling.estimate), 0, final=True)
+    on_text(final)
+    return final
+
+
 def opening(estimate: EmotionEstimate, task: Task) -> str:
     """Return the words that a text begins with: for ``reason``, those that carry the label."""
     if task == "think":
         return _THINK
     said = verdict(estimate)
     # A colon, as in the reasonings that are learnt from: what follows are the reasons for it.
-    return said if estimate.label == UNKNOWN else f"{said.removesuffix('.')}:"
+    return said if estimate.label in WITHOUT_FEELING else f"{said.removesuffix('.')}:"
 
 
 def verdict(estimate: EmotionEstimate) -> str:
     """Return the sentence that says the published label with its degree of certainty."""
     if estimate.label == UNKNOWN:
         return f"{phrases.UNKNOWN_OPENINGS[0]}."
+    if estimate.label == UNCERTAIN:
+        return phrases.unsure(estimate.modalities.names())
     forms = phrases.OPENINGS[phrases.certainty(estimate.confidence)]
     return f"{forms[0].format(phrases.adjective(estimate.label))}."
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+#: What a state says instead of a label: nothing could be perceived.
 UNKNOWN = "unknown"
+#: The same: something was perceived, and no label is likely enough (``emollama_ros.uncertainty``).
+UNCERTAIN = "uncertain"
+#: Labels that no label set has, and hri_msgs/Expression has no word for.
+WITHOUT_FEELING: frozenset[str] = frozenset({UNKNOWN, UNCERTAIN})
 
 #: The seven labels of the default model, named as the constants of hri_msgs/Expression.
 DEFAULT_LABELS: tuple[str, ...] = (

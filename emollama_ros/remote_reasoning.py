@@ -15,7 +15,16 @@ import numpy as np
 from emollama_ros.bundle import Bundle
 from emollama_ros.errors import BundleError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
-from emollama_ros.free_reasoning import QUESTION_LIMIT, PromptMaker, PromptTokens, Task, conclude, opening
+from emollama_ros.free_reasoning import (
+    QUESTION_LIMIT,
+    PromptMaker,
+    PromptTokens,
+    Task,
+    conclude,
+    opening,
+    tell_unsure,
+)
+from emollama_ros.labels import UNCERTAIN
 from emollama_ros.language.assemble import EMBEDDINGS, LAYOUT, TOKENIZER, read_layout
 from emollama_ros.language.decoder import TokenTable, open_table
 from emollama_ros.language.feelings import other_feelings
@@ -106,6 +115,8 @@ class RemoteReasoner:
         """
         telling = Telling(self._count, estimate)
         self._count += 1
+        if estimate.label == UNCERTAIN:
+            return tell_unsure(telling, on_text)
         text = _Text(opening(estimate, _TASK), self._stops, other_feelings(estimate.label, estimate.labels))
 
         def show() -> None:

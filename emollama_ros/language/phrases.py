@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 
-from emollama_ros.labels import CIRCUMPLEX, UNKNOWN
+from emollama_ros.labels import CIRCUMPLEX, UNCERTAIN, UNKNOWN
 
 #: What a text claims: a cue's name and level, or one of the kinds below with its value.
 Claim = tuple[str, str]
@@ -62,6 +62,9 @@ OPENINGS: Mapping[str, tuple[str, ...]] = {
 }
 
 UNKNOWN_OPENINGS = ("It is unclear how the person feels", "I am not sure how the person feels")
+
+#: Of a window in which a label was found and is not told; nobody may be there at all.
+UNCERTAIN_OPENINGS = ("I am not sure which feeling is shown", "I cannot tell which feeling is shown")
 
 #: What a robot should have; an absent transcript is the usual case and goes without saying.
 SENSES = ("audio", "video")
@@ -181,6 +184,17 @@ def certainty(confidence: float) -> str:
     return next(name for name, least in reversed(CERTAINTIES) if confidence >= least or least == 0.0)
 
 
+def unsure(modalities: Sequence[str]) -> str:
+    """Return a text about a window whose label is not told: no reasons, and what is missing.
+
+    Args:
+        modalities: Names of the inputs that were used.
+    """
+    missing = "+".join(m for m in SENSES if m not in modalities)
+    absent = f" {MISSING_PHRASES[missing][0]}." if missing else ""
+    return f"{UNCERTAIN_OPENINGS[0]}.{absent}"
+
+
 def agreements(modalities: Sequence[str]) -> tuple[str, ...]:
     """Return ways to say that several modalities agree with the label."""
     names = [SOURCES[m] for m in modalities]
@@ -244,6 +258,7 @@ def _phrases(labels: Sequence[str]) -> Iterable[tuple[str, tuple[Claim, ...]]]:
         for modality, conflicts in CONFLICTS.items():
             yield from ((c.format(noun(label)), ((f"{VIEW}.{modality}", label),)) for c in conflicts)
     yield from ((o, ((LABEL, UNKNOWN), (CERTAINTY, "unsure"))) for o in UNKNOWN_OPENINGS)
+    yield from ((o, ((LABEL, UNCERTAIN), (CERTAINTY, "unsure"))) for o in UNCERTAIN_OPENINGS)
     for modalities, absences in MISSING_PHRASES.items():
         yield from ((phrase, tuple((MISSING, m) for m in modalities.split("+"))) for phrase in absences)
     for size in (2, 3):

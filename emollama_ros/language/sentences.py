@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emollama_ros.estimate import Cue, EmotionEstimate, Modality
-from emollama_ros.labels import UNKNOWN
+from emollama_ros.labels import UNCERTAIN, UNKNOWN, WITHOUT_FEELING
 from emollama_ros.language import phrases
 from emollama_ros.language.grammar import Option
 from emollama_ros.language.phrases import CLAUSES, Claim
@@ -51,8 +51,8 @@ class Evidence:
     def of(estimate: EmotionEstimate) -> Evidence:
         """Collect the evidence of an estimate."""
         missing = tuple(m for m in phrases.SENSES if m not in estimate.modalities.names())
-        if estimate.label == UNKNOWN:
-            return Evidence(UNKNOWN, "unsure", missing=missing)
+        if estimate.label in WITHOUT_FEELING:  # what is not told cannot be explained
+            return Evidence(estimate.label, "unsure", missing=missing)
         supporting, against = select_cues(estimate)
         agreeing, conflict = compare_views(estimate)
         degree = phrases.certainty(estimate.confidence)
@@ -152,8 +152,9 @@ class Sentences:
 
     def _opening(self, state: Progress) -> Sequence[Option]:
         e = self._evidence
-        if e.label == UNKNOWN:
-            return [self._sentence_end(o) for o in phrases.UNKNOWN_OPENINGS]
+        if e.label in WITHOUT_FEELING:
+            silent = {UNKNOWN: phrases.UNKNOWN_OPENINGS, UNCERTAIN: phrases.UNCERTAIN_OPENINGS}
+            return [self._sentence_end(o) for o in silent[e.label]]
         openings = phrases.OPENINGS[e.certainty]
         return [
             Option(o.format(phrases.adjective(e.label)), replace(state, stage="evidence")) for o in openings

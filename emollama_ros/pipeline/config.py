@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from emollama_ros.errors import ConfigError
 from emollama_ros.estimate import Modality
 from emollama_ros.smoothing import Smoothing
+from emollama_ros.uncertainty import NEVER, Uncertainty
 
 #: Longest patience, s. Rings are long enough for it, so that it can be changed while a pipeline runs.
 MOST_PATIENCE_S = 5.0
@@ -28,6 +29,7 @@ class PipelineConfig:
         reasoning_interval_s: Least time between the starts of two reasonings, unless the label changes, s.
         reasoning: Whether to say why in words, where there is a reasoner.
         smoothing: How steady labels shall be; off by default.
+        uncertainty: When a label is not likely enough to be told; never by default.
     """
 
     window_s: float = 4.0
@@ -39,6 +41,7 @@ class PipelineConfig:
     reasoning_interval_s: float = 3.0
     reasoning: bool = True
     smoothing: Smoothing = Smoothing()
+    uncertainty: Uncertainty = NEVER
 
     def __post_init__(self) -> None:
         _require("window_s", self.window_s, 1.0, 30.0)

@@ -16,6 +16,7 @@ from emollama_ros.pipeline.health import FeedHealth
 from emollama_ros.pipeline.intake import Intake, note_missing
 from emollama_ros.smoothing import Smoother
 from emollama_ros.streams import Grid, Window
+from emollama_ros.uncertainty import Doubt
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Feed:
         self._config = config
         self._notify = notify
         self._intake = Intake(config, grid)
-        self._smoother = Smoother(config.smoothing)
+        self._smoother, self._doubt = Smoother(config.smoothing), Doubt(config.uncertainty)
         self._lock = threading.Lock()
         self._restarted = False
         self._due_since_ns: int | None = None
@@ -113,14 +114,14 @@ class Feed:
     def reconfigure(self, config: PipelineConfig) -> None:
         """Take other times and expectations; the buffered input stays."""
         self._intake.clock.retime(config.hop_s, config.patience_s)
-        self._smoother.settings = config.smoothing
+        self._smoother.settings, self._doubt.settings = config.smoothing, config.uncertainty
         self._config = config
         self._received(False)
 
     def forget(self) -> None:
         """Forget what was received and how labels were going; the counters go on."""
         self._intake.forget()
-        self._smoother.reset()
+        self._forget_labels()
         with self._lock:
             self._due_since_ns = None
 
@@ -146,7 +147,7 @@ class Feed:
         with self._lock:
             restarted, self._restarted = self._restarted, False
         if restarted:
-            self._smoother.reset()
+            self._forget_labels()
         return restarted
 
     def take_turn(self) -> Turn | None:
@@ -163,10 +164,15 @@ class Feed:
             return Turn(self, window, self._windows)
 
     def complete(self, estimate: EmotionEstimate, window: Window) -> EmotionEstimate:
-        """Count an estimate, smooth it, and degrade it where an expected input is missing."""
+        """Count an estimate, smooth it, withhold its label if it is too unlikely, say what is missing."""
         with self._lock:
             self._windows += 1
-        return note_missing(self._smoother.update(estimate), window, self._config.expected)
+        told = self._doubt.update(self._smoother.update(estimate))
+        return note_missing(told, window, self._config.expected)
+
+    def _forget_labels(self) -> None:
+        self._smoother.reset()
+        self._doubt.reset()
 
     def fail(self, error: str) -> None:
         """Count a window that failed."""

@@ -15,7 +15,7 @@ from small_model import HIDDEN, byte_tokens
 from emollama_ros.errors import BundleError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.free_reasoning import FreeReasoner, PromptMaker, verdict
-from emollama_ros.labels import DEFAULT_LABELS, UNKNOWN
+from emollama_ros.labels import DEFAULT_LABELS, UNCERTAIN, UNKNOWN
 from emollama_ros.language.assemble import TOKENIZER, assemble
 from emollama_ros.language.decoder import Decoder
 from emollama_ros.language.feelings import other_feelings
@@ -110,7 +110,7 @@ def test_reasons_first_and_then_the_label():
 @pytest.mark.parametrize("task", ["reason", "think"])
 @settings(max_examples=40, deadline=None)
 @given(
-    label=st.sampled_from([*DEFAULT_LABELS, UNKNOWN]),
+    label=st.sampled_from([*DEFAULT_LABELS, UNCERTAIN, UNKNOWN]),
     pieces=st.lists(
         st.sampled_from(
             [" happy", " sad", " joy", " Angry", " fear", " surprised", " face", ".", ",", " the", " neutral"]
@@ -123,6 +123,17 @@ def test_a_text_names_no_other_label(task, label, pieces):
     said = made.explain(estimate(label))
     assert verdict(estimate(label)).rstrip(".") in said.text
     assert not other_feelings(label, DEFAULT_LABELS).search(said.text)
+
+
+@pytest.mark.parametrize("task", ["reason", "think"])
+def test_of_a_label_that_is_not_told_no_reasons_are_made_up(task):
+    made, model, _ = reasoner(saying(" The", " brows", "."), task)
+    asked = len(model.passes)
+    seen: list[Reasoning] = []
+    said = made.explain(estimate(UNCERTAIN, modalities=Modality.AUDIO), on_text=seen.append)
+    assert said.text == "I am not sure which feeling is shown. There is no picture to go by."
+    assert (said.label, said.tokens, seen) == (UNCERTAIN, 0, [said])
+    assert len(model.passes) == asked, "the model learnt to explain labels, and none is told"
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -11,7 +11,7 @@ from emollama_ros.bundle import default_bundle_path
 from emollama_ros.cues import SPECS
 from emollama_ros.errors import BundleError, ConfigError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
-from emollama_ros.labels import DEFAULT_LABELS, UNKNOWN
+from emollama_ros.labels import DEFAULT_LABELS, UNCERTAIN, UNKNOWN, WITHOUT_FEELING
 from emollama_ros.language.assemble import LAYOUT, read_layout
 from emollama_ros.language.phrases import CLAUSES, unexplained
 from emollama_ros.reasoning import Reasoner, ReasonerOptions, parse_claims
@@ -44,7 +44,7 @@ def one_hot(label: str, probability: float = 0.9) -> tuple[float, ...]:
 
 @st.composite
 def estimates(draw) -> EmotionEstimate:
-    label = draw(st.sampled_from([*DEFAULT_LABELS, UNKNOWN]))
+    label = draw(st.sampled_from([*DEFAULT_LABELS, UNCERTAIN, UNKNOWN]))
     modalities = Modality(draw(st.integers(1, 7)))
     views = {m: one_hot(draw(st.sampled_from(DEFAULT_LABELS)), draw(st.floats(0.2, 1))) for m in modalities}
     # Cues of modalities that were not used are there as well: they must not be spoken of.
@@ -74,7 +74,7 @@ def check_grounded(said: Reasoning, e: EmotionEstimate) -> None:
         if kind == "agree":
             views = [e.views[Modality[name.upper()]] for name in value.split("+")]
             assert all(e.labels[view.index(max(view))] == e.label for view in views)
-    unsure = e.label == UNKNOWN or e.confidence < 0.35
+    unsure = e.label in WITHOUT_FEELING or e.confidence < 0.35
     assert (("certainty", "unsure") in claimed) == unsure
     assert unexplained(said.text) == "", "every word belongs to a phrase that claims something, or joins two"
     assert said.text[0].isupper()

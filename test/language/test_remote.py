@@ -15,6 +15,7 @@ import pytest
 from test_free_reasoning import ATTACKS, Words, estimate, prompt
 
 from emollama_ros.errors import ConfigError, EngineError
+from emollama_ros.labels import UNCERTAIN
 from emollama_ros.language.feelings import other_feelings
 from emollama_ros.language.generation import Bounds, Sampling
 from emollama_ros.language.remote import RemoteModel
@@ -124,6 +125,14 @@ def test_a_server_writes_the_reasons_and_the_robot_the_label():
     assert seen[0].text == "The person seems sad"
     assert all(b.text.startswith(a.text) for a, b in zip(seen, seen[1:], strict=False))
     assert [r.final for r in seen] == [False] * (len(seen) - 1) + [True]
+
+
+def test_a_server_is_not_asked_about_a_label_that_is_not_told():
+    with serving(saying(" The", " brows", ".")) as (url, requests):
+        said, seen, error = explain(url, label=UNCERTAIN)
+    assert error is None
+    assert said.text == "I am not sure which feeling is shown."
+    assert (seen, requests) == ([said], [])
 
 
 def test_a_server_cannot_contradict_the_label():
