@@ -5,6 +5,10 @@ boundaries were set near the quartiles, the extremes near the 3rd and 97th perce
 three corpora (Emo-DB, RAVDESS, Javanese AV; 450 clips); loudness also depends on microphone and distance,
 so the ``change.*`` cues, which compare a person with the last minute of the same source, say more.
 
+Where a bundle has detectors of cues (``emollama_ros.cue_head``), which were trained on people whose action
+units and voices are known, they decide the levels of what they were trained on; without them nothing is said
+about a face.
+
 Nothing here looks ahead: the history holds windows that ended before the present one began.
 """
 
@@ -53,6 +57,19 @@ class CueSpec:
         strength = self._strength(index, value)
         return Cue(self.name, self.levels[index], float(value), self.unit, self.modality, strength)
 
+    def judged(self, value: float, probabilities: Mapping[str, float]) -> Cue:
+        """Turn a measurement into a cue whose level detectors decide.
+
+        Args:
+            value: What was measured.
+            probabilities: Of levels other than the typical one; below ``SURE`` a level is not taken.
+        """
+        level, probability = max(probabilities.items(), key=lambda item: item[1])
+        if probability < SURE:
+            return Cue(self.name, self.typical, float(value), self.unit, self.modality, 0.0)
+        strength = round(0.2 + 0.8 * (probability - SURE) / (1 - SURE), 4)
+        return Cue(self.name, level, float(value), self.unit, self.modality, min(strength, 1.0))
+
     def _strength(self, index: int, value: float) -> float:
         """How far beyond the typical range: 0 inside it, 0.2 at its boundary, 1 at the extreme."""
         typical = self.levels.index(self.typical)
@@ -64,11 +81,23 @@ class CueSpec:
         return round(0.2 + 0.8 * min(max(share, 0.0), 1.0), 4)
 
 
+#: Probability from which a detected cue is spoken of.
+SURE = 0.75
+
 _LMH = ("low", "medium", "high")
+_SHOWN = ("unseen", "shown")
 _CHANGE = ("lower", "same", "higher")
 _A, _V = Modality.AUDIO, Modality.VIDEO
 
-#: Every cue there is. Reasoning, prompts and documentation read this table.
+
+def _face(name: str, about: str) -> CueSpec:
+    return CueSpec(
+        f"face.{name}", "probability", Modality.VIDEO, _SHOWN, (SURE,), "unseen", (0.0, 1.0), about
+    )
+
+
+#: Every cue there is; those with the unit ``probability`` need a bundle with detectors. Reasoning, prompts
+#: and documentation read this table.
 # fmt: off
 SPECS: tuple[CueSpec, ...] = (
     CueSpec("voice.activity", "share", _A, ("none", "little", "much"), (0.05, 0.2), "much", (0.0, 1.0),
@@ -91,6 +120,31 @@ SPECS: tuple[CueSpec, ...] = (
             "silent share of the time between first and last sound"),
     CueSpec("voice.sharpness", "dB", _A, _LMH, (-14.5, -5.5), "medium", (-21.5, 2.0),
             "energy of 1..4 kHz against 0.1..1 kHz in voiced speech"),
+    CueSpec("voice.register", "probability", _A, ("lowered", "usual", "raised"), (1 - SURE, SURE), "usual",
+            (0.0, 1.0), "pitch against what is usual for this voice, as far as its sound tells"),
+    CueSpec("voice.ending", "probability", _A, ("usual", "rising"), (SURE,), "usual", (0.0, 1.0),
+            "pitch of the last 0.3 s against the median"),
+    CueSpec("voice.breath", "probability", _A, ("usual", "breathy"), (SURE,), "usual", (0.0, 1.0),
+            "noise of breath in the voice"),
+    CueSpec("voice.creak", "probability", _A, ("usual", "creaky"), (SURE,), "usual", (0.0, 1.0),
+            "every other glottal pulse weakened"),
+    CueSpec("voice.manner", "probability", _A, ("marked", "even"), (SURE,), "marked", (0.0, 1.0),
+            "nothing unusual in pitch, melody, pace, loudness and tone"),
+    _face("inner_brows", "inner ends of the brows raised (AU1)"),
+    _face("brows_up", "brows raised (AU1, AU2)"),
+    _face("brows_down", "brows lowered (AU4)"),
+    _face("eyes_wide", "upper lids raised (AU5)"),
+    _face("cheeks_up", "cheeks raised (AU6)"),
+    _face("lids_tight", "lids tightened (AU7)"),
+    _face("nose_wrinkled", "nose wrinkled (AU9)"),
+    _face("upper_lip_up", "upper lip raised (AU10)"),
+    _face("smile", "corners of the lips pulled up (AU12)"),
+    _face("lip_corners_down", "corners of the lips pulled down (AU15)"),
+    _face("chin_up", "chin pushed up (AU17)"),
+    _face("lips_stretched", "lips stretched sideways (AU20)"),
+    _face("lips_pressed", "lips tightened (AU23)"),
+    _face("mouth_open", "jaw dropped (AU26)"),
+    _face("rest", "nothing but speech and blinking moves the face"),
     CueSpec("picture.motion", "%", _V, _LMH, (0.6, 1.5), "medium", (0.1, 4.0),
             "median change from one sampled frame to the next, of full scale, overall brightness removed"),
     CueSpec("picture.suddenness", "ratio", _V, ("even", "sudden"), (6.0,), "even", (0.0, 15.0),
@@ -170,13 +224,20 @@ class CueHistory:
         return len(self._windows)
 
 
-def measure(window: Window, history: CueHistory, prosody: Prosody | None = None) -> tuple[Cue, ...]:
+def measure(
+    window: Window,
+    history: CueHistory,
+    prosody: Prosody | None = None,
+    detected: Mapping[tuple[str, str], float] | None = None,
+) -> tuple[Cue, ...]:
     """Measure the cues of a window and remember them.
 
     Args:
         window: What was seen, heard and said. A modality it lacks gives no cue.
         history: Of this source; the window is added to it.
         prosody: What ``prosody.analyse`` says of its sound, where that is known already.
+        detected: Probability of a level of a cue, by (name, level), where a bundle has detectors; they count
+            more than the boundaries of ``SPECS``.
 
     Returns:
         Cues in the order of ``SPECS``, typical ones (strength 0) included.
@@ -189,7 +250,18 @@ def measure(window: Window, history: CueHistory, prosody: Prosody | None = None)
     changes = _changes(values, window.start_ns, history)
     history.add(window.end_ns, values)
     values |= changes
-    return tuple(spec.cue(values[spec.name]) for spec in SPECS if spec.name in values)
+    found: dict[str, dict[str, float]] = {}
+    for (name, level), probability in (detected or {}).items():
+        found.setdefault(name, {})[level] = probability
+    cues = (_cue(spec, values.get(spec.name), found.get(spec.name)) for spec in SPECS)
+    return tuple(cue for cue in cues if cue is not None)
+
+
+def _cue(spec: CueSpec, value: float | None, probabilities: Mapping[str, float] | None) -> Cue | None:
+    """The cue of a value, of what detectors say, or of both; None of neither."""
+    if probabilities:
+        return spec.judged(max(probabilities.values()) if value is None else value, probabilities)
+    return None if value is None else spec.cue(value)
 
 
 def voice_values(prosody: Prosody) -> dict[str, float]:
