@@ -30,10 +30,12 @@ class Option:
         text: What is written. It begins with a space or a punctuation mark, unless it begins the text, so
             that its tokens do not depend on what comes before it.
         state: The state after it; ``None`` when the text is complete.
+        early: Whether it leaves out what there is room to say: taken only where the text has to end.
     """
 
     text: str
     state: State
+    early: bool = False
 
 
 class Grammar(Protocol):
@@ -168,6 +170,8 @@ class GrammarWriter:
         room = self._max_tokens - self._used
         costs = [len(p.tokens) + self._to_end(p.option.state) for p in paths]
         fitting = [p for p, cost in zip(paths, costs, strict=True) if cost <= room]
+        if not self._hurried:
+            fitting = [p for p in fitting if not p.option.early] or fitting
         return fitting or [paths[int(np.argmin(costs))]]
 
     def _paths(self, state: State) -> list[_Path]:

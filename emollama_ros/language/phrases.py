@@ -110,9 +110,30 @@ CLAUSES: Mapping[Claim, tuple[str, ...]] = {
     ("voice.rate", "low"): ("the speech is slow", "the words come slowly"),
     ("voice.rate", "medium"): ("the pace is ordinary",),
     ("voice.rate", "high"): ("the speech is fast", "the words come quickly"),
-    ("voice.pauses", "many"): ("there are many pauses", "the speech is full of pauses"),
+    ("voice.pauses", "many"): ("there are pauses", "the speech is halting"),
     ("voice.sharpness", "low"): ("the tone is soft", "the tone is mellow"),
     ("voice.sharpness", "high"): ("the tone is sharp", "the voice has an edge"),
+    ("voice.register", "lowered"): ("the pitch is lowered", "the voice is lower than usual"),
+    ("voice.register", "raised"): ("the pitch is raised", "the voice is higher than usual"),
+    ("voice.ending", "rising"): ("the end rises", "the pitch climbs at the end"),
+    ("voice.breath", "breathy"): ("the voice is breathy", "there is breath in the voice"),
+    ("voice.creak", "creaky"): ("the voice is creaky", "there is a creak in the voice"),
+    ("voice.manner", "even"): ("the speech is calm and ordinary", "the voice is even"),
+    ("face.inner_brows", "shown"): ("the inner brows are raised", "the brows are drawn up in the middle"),
+    ("face.brows_up", "shown"): ("the eyebrows are raised", "the eyebrows are lifted high"),
+    ("face.brows_down", "shown"): ("the brows are lowered", "the brow is frowning"),
+    ("face.eyes_wide", "shown"): ("the eyes are wide", "the eyes are held wide open"),
+    ("face.cheeks_up", "shown"): ("the cheeks are raised", "the cheeks are lifted"),
+    ("face.lids_tight", "shown"): ("the eyes are narrowed", "the lids are tightened"),
+    ("face.nose_wrinkled", "shown"): ("the nose is wrinkled", "the nose is screwed up"),
+    ("face.upper_lip_up", "shown"): ("the upper lip is raised", "the upper lip is curled"),
+    ("face.smile", "shown"): ("there is a smile", "the lips are smiling"),
+    ("face.lip_corners_down", "shown"): ("the lip corners are pulled down", "the mouth turns down"),
+    ("face.chin_up", "shown"): ("the chin is pushed up", "the chin is raised"),
+    ("face.lips_stretched", "shown"): ("the lips are stretched", "the lips are pulled sideways"),
+    ("face.lips_pressed", "shown"): ("the lips are pressed", "the mouth is tight"),
+    ("face.mouth_open", "shown"): ("the mouth is open", "the jaw is dropped"),
+    ("face.rest", "shown"): ("the face is relaxed", "the face is at rest"),
     ("picture.motion", "low"): ("there is little movement", "the picture is almost still"),
     ("picture.motion", "medium"): ("there is some movement",),
     ("picture.motion", "high"): ("there is a lot of movement", "the picture is full of movement"),
@@ -129,15 +150,22 @@ CLAUSES: Mapping[Claim, tuple[str, ...]] = {
     ("change.motion", "higher"): ("there is more movement than before", "the movement has grown"),
 }
 
+
+def _faces(*names: str) -> tuple[Claim, ...]:
+    return tuple((f"face.{name}", "shown") for name in names)
+
+
 # fmt: off
 _RAISED = (
-    ("voice.pitch", "high"), ("voice.pitch_range", "high"), ("voice.loudness", "high"),
-    ("voice.loudness_spread", "high"), ("voice.rate", "high"), ("picture.motion", "high"),
+    ("voice.pitch", "high"), ("voice.register", "raised"), ("voice.pitch_range", "high"),
+    ("voice.loudness", "high"), ("voice.loudness_spread", "high"), ("voice.rate", "high"),
+    ("picture.motion", "high"),
     ("change.loudness", "higher"), ("change.pitch", "higher"), ("change.rate", "higher"),
     ("change.motion", "higher"),
 )
 _LOWERED = (
-    ("voice.pitch", "low"), ("voice.pitch_range", "low"), ("voice.pitch_slope", "falling"),
+    ("voice.pitch", "low"), ("voice.register", "lowered"), ("voice.breath", "breathy"),
+    ("voice.pitch_range", "low"), ("voice.pitch_slope", "falling"),
     ("voice.loudness", "low"), ("voice.loudness_spread", "low"), ("voice.rate", "low"),
     ("voice.pauses", "many"), ("voice.sharpness", "low"), ("picture.motion", "low"),
     ("change.loudness", "lower"), ("change.pitch", "lower"), ("change.rate", "lower"),
@@ -146,21 +174,34 @@ _LOWERED = (
 
 #: Label -> cues that usually go with it.
 SUPPORTS: Mapping[str, frozenset[Claim]] = {
-    "happy": frozenset({*_RAISED, ("voice.sharpness", "high"), ("voice.pitch_slope", "rising")}),
-    "angry": frozenset({*_RAISED, ("voice.sharpness", "high"), ("picture.suddenness", "sudden")}),
-    "surprised": frozenset({*_RAISED, ("voice.pitch_slope", "rising"), ("picture.suddenness", "sudden")}),
+    "happy": frozenset({
+        *_RAISED, ("voice.sharpness", "high"), ("voice.pitch_slope", "rising"), *_faces("smile", "cheeks_up"),
+    }),
+    "angry": frozenset({
+        *_RAISED, ("voice.sharpness", "high"), ("picture.suddenness", "sudden"),
+        *_faces("brows_down", "lids_tight", "lips_pressed", "mouth_open"),
+    }),
+    "surprised": frozenset({
+        *_RAISED, ("voice.pitch_slope", "rising"), ("voice.ending", "rising"),
+        ("picture.suddenness", "sudden"), *_faces("brows_up", "eyes_wide", "mouth_open"),
+    }),
     "scared": frozenset({
+        *_faces("inner_brows", "eyes_wide", "lips_stretched"),
+        ("voice.register", "raised"), ("voice.breath", "breathy"),
         ("voice.pitch", "high"), ("voice.unsteadiness", "high"), ("voice.rate", "high"),
         ("voice.pauses", "many"), ("picture.suddenness", "sudden"), ("change.pitch", "higher"),
         ("change.rate", "higher"), ("change.motion", "higher"),
     }),
-    "sad": frozenset(_LOWERED),
+    "sad": frozenset({*_LOWERED, *_faces("inner_brows", "lip_corners_down", "chin_up")}),
     "bored": frozenset(_LOWERED),
     "disgusted": frozenset({
+        *_faces("nose_wrinkled", "upper_lip_up", "brows_down", "chin_up", "lip_corners_down"),
+        ("voice.register", "lowered"), ("voice.creak", "creaky"),
         ("voice.pitch", "low"), ("voice.pitch_slope", "falling"), ("voice.rate", "low"),
         ("voice.loudness", "low"), ("change.rate", "lower"), ("change.pitch", "lower"),
     }),
     "neutral": frozenset({
+        *_faces("rest"), ("voice.manner", "even"),
         ("voice.pitch_range", "low"), ("voice.pitch_range", "medium"), ("voice.loudness", "medium"),
         ("voice.loudness_spread", "low"), ("voice.rate", "medium"), ("voice.unsteadiness", "low"),
         ("picture.motion", "low"), ("picture.motion", "medium"),
@@ -203,11 +244,16 @@ def agreements(modalities: Sequence[str]) -> tuple[str, ...]:
 
 
 def stance(label: str, cue: Claim) -> int:
-    """Say whether a cue speaks for a label (1), against it (-1), or neither (0)."""
+    """Say whether a cue speaks for a label (1), against it (-1), or neither (0).
+
+    What is seen in a face belongs to some labels and so speaks against the others; a trait of the voice may
+    go with many, and speaks against a label only where another level of it speaks for it.
+    """
     usual = SUPPORTS.get(label, frozenset())
     if cue in usual:
         return 1
-    return -1 if any(name == cue[0] for name, _ in usual) else 0
+    is_face = bool(usual) and cue[0].startswith("face.")
+    return -1 if is_face or any(name == cue[0] for name, _ in usual) else 0
 
 
 def claims(text: str, labels: Iterable[str] = ()) -> set[Claim]:
@@ -226,8 +272,18 @@ def claims(text: str, labels: Iterable[str] = ()) -> set[Claim]:
 
 def unexplained(text: str, labels: Iterable[str] = ()) -> str:
     """Return what remains of a text without phrases that claim something, joining words and punctuation."""
+    return " ".join(pieces_left(text, labels))
+
+
+def pieces_left(text: str, labels: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the pieces of a text between phrases that claim something, without joining words."""
     rest = _read(text, tuple(sorted({*CIRCUMPLEX, *labels})))[1]
-    return " ".join(re.sub(r"\b(and|although|even though|but)\b|[.,:;]", " ", rest).split())
+    pieces = re.split(r"\b(?:and|although|even though|but)\b|[.,:;]|" + _CUT, rest)
+    return tuple(" ".join(piece.split()) for piece in pieces if piece.strip())
+
+
+#: Stands where a phrase was.
+_CUT = "\0"
 
 
 def _read(text: str, labels: tuple[str, ...]) -> tuple[set[Claim], str]:
@@ -236,7 +292,7 @@ def _read(text: str, labels: tuple[str, ...]) -> tuple[set[Claim], str]:
 
     def note(match: re.Match[str]) -> str:
         found.update(table[match.group().lower()])
-        return " "
+        return _CUT
 
     return found, pattern.sub(note, text)
 

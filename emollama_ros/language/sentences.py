@@ -2,8 +2,9 @@
 
     OPENING [: clause [[, clause] and clause]] [, although clause]. [agreement or conflict.] [missing.]
 
-The opening names the published label with its degree of certainty; clauses name cues that were measured;
-what is missing is said, and nothing is said about it. Nothing else can be written.
+The opening names the published label with its degree of certainty; clauses name cues that were measured, as
+many of them as there is room for; what is missing is said, and nothing is said about it. Nothing else can be
+written.
 """
 
 from __future__ import annotations
@@ -168,15 +169,19 @@ class Sentences:
     def _joint(self, state: Progress) -> Sequence[Option]:
         """After a clause, giving ``a``, ``a and b`` or the list ``a, b and c``."""
         left = min(NAMED, len(self._evidence.supporting)) - len(state.named)
-        joined = [Option(" and", replace(state, stage="last"))] if left > 0 else []
+        unsaid = sum(c.strength > 0 and c.name not in state.named for c in self._evidence.supporting)
+        joined = (
+            [Option(" and", replace(state, stage="last"), early=min(left, unsaid) > 1)] if left > 0 else []
+        )
         if state.listing:
             return joined
         listed = self._clauses(replace(state, listing=True), ", ", "joint") if left > 1 else []
-        return [*self._closing(state), *joined, *listed]
+        ends = [replace(o, early=min(left, unsaid) > 0) for o in self._closing(state)]
+        return [*ends, *joined, *listed]
 
     def _closing(self, state: Progress) -> Sequence[Option]:
         contrast = [Option(", although", replace(state, stage="against"))] if self._evidence.against else []
-        return [self._sentence_end(""), *contrast]
+        return [replace(self._sentence_end(""), early=bool(contrast)), *contrast]
 
     def _clauses(self, state: Progress, before: str, stage: str) -> Sequence[Option]:
         return [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -224,3 +225,22 @@ def _has(said: str, phrases: Sequence[str]) -> bool:
     return any(
         re.search(rf"(?<!\w){re.escape(phrase.lower().rstrip('.'))}(?!\w)", said) for phrase in phrases
     )
+
+
+def pieces_left(text: str) -> tuple[str, ...]:
+    """Return the pieces of a text that no phrase of here explains, without joining words."""
+    pieces = re.split(rf"{_pattern().pattern}|\b(?:and|but)\b|[.,:;]", text, flags=re.IGNORECASE)
+    return tuple(" ".join(piece.split()) for piece in pieces if piece.strip())
+
+
+@lru_cache(maxsize=1)
+def _pattern() -> re.Pattern[str]:
+    """Every phrase and every part of a form, longest first."""
+    cues = [phrase for phrases in PHRASES.values() for phrase in phrases]
+    forms = [*_WITH_CUES, *_WITHOUT_CUES, *_WORDS, *_CONFLICT, *_AGAINST, *_SEEN, *_HEARD]
+    forms += [*_NOTHING_SEEN, *_NOTHING_HEARD]
+    forms += [form for table in (_MISSING, _CUT) for group in table.values() for form in group]
+    parts = [part for form in forms for part in re.split(r"\{\w+\}|[.,:;]", form)]
+    known = {part.strip().lower() for part in (*cues, *parts, *NOUNS, *NOUNS.values())} - {""}
+    listed = "|".join(re.escape(part) for part in sorted(known, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)(?:{listed})(?!\w)")
