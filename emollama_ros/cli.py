@@ -234,6 +234,8 @@ def bundle_info(
     typer.echo(f"folder    {opened.path}")
     typer.echo(f"sha256    {opened.sha256}")
     typer.echo(f"labels    {', '.join(manifest.labels)}")
+    below = manifest.calibration.uncertain_below
+    typer.echo(f"uncertain {f'below a confidence of {below:g}' if below else 'never'}")
     typer.echo(
         f"reasoning {'assembled' if opened.has_language else 'not assembled: emollama bundle assemble'}"
     )

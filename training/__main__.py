@@ -11,6 +11,7 @@ from training.annotation.review.cli import register as register_review
 from training.commands import Commands
 from training.curriculum.cli import register as register_train
 from training.evaluation.cli import register as register_evaluation
+from training.evaluation.corruptions_cli import register as register_corruptions
 from training.mmeverse.cli import register as register_records
 from training.mmeverse.instructions.cli import register as register_instructions
 from training.perception.cli import register as register_perception
@@ -22,6 +23,7 @@ register_perception(app)
 register_ablation(app)
 register_annotation(app)
 register_evaluation(app)
+register_corruptions(app)
 register_measuring(app)
 register_review(app)
 register_records(app)

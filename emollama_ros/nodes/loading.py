@@ -13,6 +13,7 @@ from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.nodes.parameters import PerceptionParameters
 from emollama_ros.pipeline import EmotionPipeline, Feed, Health, PipelineConfig
 from emollama_ros.smoothing import Smoothing
+from emollama_ros.uncertainty import uncertainty_of
 
 OnEstimate = Callable[[EmotionEstimate], None]
 OnReasoning = Callable[[Reasoning], None]
@@ -64,7 +65,10 @@ _EXPECTED = {
 
 
 def pipeline_config(
-    parameters: PerceptionParameters, frame_size: int = 224, frame_hz: float = 4.0
+    parameters: PerceptionParameters,
+    frame_size: int = 224,
+    frame_hz: float = 4.0,
+    uncertain_below: float = 0.0,
 ) -> PipelineConfig:
     """What the parameters ask of a pipeline over a model that takes such frames.
 
@@ -72,6 +76,7 @@ def pipeline_config(
         parameters: As they are now.
         frame_size: Side of the square frames, pixels.
         frame_hz: Frames taken a second.
+        uncertain_below: What the model's calibration says of it; used where the parameters leave it open.
     """
     return PipelineConfig(
         window_s=parameters.window_s,
@@ -83,6 +88,7 @@ def pipeline_config(
         reasoning_interval_s=parameters.reasoning_interval_s,
         reasoning=parameters.reasoning,
         smoothing=Smoothing(parameters.smoothing_s, parameters.label_margin, parameters.min_dwell_s),
+        uncertainty=uncertainty_of(parameters.least_confidence, uncertain_below),
     )
 
 
@@ -151,10 +157,10 @@ def load_model(parameters: PerceptionParameters) -> Model:
         "engine chosen because": choose(options).why,
         "reasoning": "on" if reasoner else "off",
     }
-    frames = bundle.manifest.preprocessing
+    frames, below = bundle.manifest.preprocessing, bundle.manifest.calibration.uncertain_below
 
     def config(now: PerceptionParameters) -> PipelineConfig:
-        return pipeline_config(now, frames.frame_size, frames.frame_hz)
+        return pipeline_config(now, frames.frame_size, frames.frame_hz, below)
 
     def make_pipeline(
         on_estimate: OnEstimate, on_reasoning: OnReasoning, parameters: PerceptionParameters = parameters

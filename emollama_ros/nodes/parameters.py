@@ -123,6 +123,13 @@ class PerceptionParameters:
         effect="live",
     )
     min_dwell_s: float = option(0.0, "least time that a label stays, seconds", 0.0, 30.0, effect="live")
+    least_confidence: float = option(
+        -1.0,
+        "probability below which the label is `uncertain`; 0 = never, negative = what the bundle says",
+        -1.0,
+        1.0,
+        effect="live",
+    )
     reasoning: bool = option(True, "explain the states in words on emotion/reasoning", effect="live")
     reasoning_interval_s: float = option(
         3.0,

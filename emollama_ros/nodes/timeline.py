@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emollama_ros.errors import InputError
-from emollama_ros.labels import DEFAULT_LABELS, UNKNOWN
+from emollama_ros.labels import DEFAULT_LABELS, UNCERTAIN, UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,17 @@ class Agreement:
 
     Attributes:
         hits: Windows whose label is right.
-        windows: Windows compared.
+        windows: Windows compared: those that have a label.
         majority: Share of the commonest true label: what always guessing it would reach.
         uniform: Share that guessing among all labels would reach.
+        uncertain: Windows whose label was not told.
     """
 
     hits: int
     windows: int
     majority: float
     uniform: float
+    uncertain: int = 0
 
     @property
     def share(self) -> float:
@@ -44,8 +46,9 @@ class Agreement:
 
     def __str__(self) -> str:
         """Return one line."""
+        withheld = f", {self.uncertain} more are uncertain" if self.uncertain else ""
         return (
-            f"agreement with the ground truth: {self.hits} of {self.windows} windows ({self.share:.0%}); "
+            f"agreement with the ground truth: {self.hits} of {self.windows} windows ({self.share:.0%}){withheld}; "
             f"chance: {self.uniform:.0%} guessing, {self.majority:.0%} always saying the commonest label"
         )
 
@@ -80,13 +83,15 @@ def true_label(window: Segment, truth: Sequence[Segment]) -> str | None:
 
 def compare(windows: Sequence[Segment], truth: Sequence[Segment]) -> Agreement:
     """Compare perceived windows with the ground truth; windows it says nothing about are left out."""
-    pairs = [(w.label, label) for w in windows if (label := true_label(w, truth)) is not None]
+    known = [(w.label, label) for w in windows if (label := true_label(w, truth)) is not None]
+    pairs = [(found, label) for found, label in known if found != UNCERTAIN]
     commonest = Counter(label for _, label in pairs).most_common(1)
     return Agreement(
         hits=sum(found == label for found, label in pairs),
         windows=len(pairs),
         majority=commonest[0][1] / len(pairs) if pairs else 0.0,
         uniform=1 / len(DEFAULT_LABELS),
+        uncertain=len(known) - len(pairs),
     )
 
 

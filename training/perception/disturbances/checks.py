@@ -74,11 +74,11 @@ def lost(count: int, share: float, burst: float, rng: np.random.Generator) -> ND
     Args:
         count: Packets.
         share: Of packets lost in the long run, 0 <= share < 1.
-        burst: Mean length of a burst, packets, >= 1.
+        burst: Mean length of a burst, packets, >= 1; more where the share cannot be reached otherwise.
         rng: Makes the draws; the same number of them whatever the share.
     """
-    recover = 1 / burst
-    fail = min(1.0, share * recover / (1 - share))
+    recover = min(1 / burst, (1 - share) / max(share, 1e-9))
+    fail = share * recover / (1 - share)
     found, is_lost = np.zeros(count, bool), False
     for i, chance in enumerate(rng.random(count)):
         is_lost = i > 0 and (chance >= recover if is_lost else chance < fail)

@@ -92,9 +92,10 @@ def low_light(frames: Frames, strength: float, rng: np.random.Generator) -> Fram
 
 @of_pictures
 def frame_drops(frames: Frames, strength: float, rng: np.random.Generator) -> Frames:
-    """Frames that never came: 90 strength % of them, in bursts of 1 to 4; the last one stands instead.
+    """Frames that never came: 90 strength % of them, in bursts; the last one that came stands instead.
 
-    The first frame always comes, so that a single frame is left as it is.
+    A burst has 1 to 4 frames on average, more where no shorter ones lose as many: 9 at 1. The first frame
+    always comes, so that a single frame is left as it is.
     """
     return frames[last_good(lost(len(frames), 0.9 * strength, rng.uniform(1, 4), rng))]
 
