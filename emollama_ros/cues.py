@@ -57,16 +57,17 @@ class CueSpec:
         strength = self._strength(index, value)
         return Cue(self.name, self.levels[index], float(value), self.unit, self.modality, strength)
 
-    def judged(self, value: float, probabilities: Mapping[str, float]) -> Cue:
-        """Turn a measurement into a cue whose level detectors decide.
+    def judged(self, value: float, probabilities: Mapping[str, float]) -> Cue | None:
+        """Turn a measurement into a cue whose level detectors decide; None where they are not sure.
 
         Args:
             value: What was measured.
-            probabilities: Of levels other than the typical one; below ``SURE`` a level is not taken.
+            probabilities: Of levels other than the typical one, at least one.
         """
         level, probability = max(probabilities.items(), key=lambda item: item[1])
         if probability < SURE:
-            return Cue(self.name, self.typical, float(value), self.unit, self.modality, 0.0)
+            typical = Cue(self.name, self.typical, float(value), self.unit, self.modality, 0.0)
+            return typical if probability <= 1 - SURE else None
         strength = round(0.2 + 0.8 * (probability - SURE) / (1 - SURE), 4)
         return Cue(self.name, level, float(value), self.unit, self.modality, min(strength, 1.0))
 
@@ -198,6 +199,19 @@ class CueHistory:
         self._keep_ns = round(seconds * 1e9)
         self._needed = needed
         self._windows: deque[tuple[int, dict[str, float]]] = deque(maxlen=limit)
+        self._thinned: dict[int, NDArray[np.float32]] = {}
+
+    def thinned(self, frames: FrameBatch) -> NDArray[np.float32]:
+        """Grey, reduced pictures (n, h', w') of a window's frames; those of the window before are known."""
+        stamps = frames.stamps_ns.tolist()
+        fresh = [i for i, stamp in enumerate(stamps) if stamp not in self._thinned]
+        made = dict(zip(fresh, _thin(frames.images[fresh]), strict=True)) if fresh else {}
+        # Of the same size, unless a camera changed it under way: then all are made anew.
+        rows = [made[i] if i in made else self._thinned[stamp] for i, stamp in enumerate(stamps)]
+        if len({row.shape for row in rows}) > 1:
+            rows = list(_thin(frames.images))
+        self._thinned = dict(zip(stamps, rows, strict=True))
+        return np.stack(rows)
 
     def usual(self, name: str, before_ns: int) -> float | None:
         """Return the median of a measure over windows that had ended by ``before_ns``, if enough had."""
@@ -219,6 +233,7 @@ class CueHistory:
     def reset(self) -> None:
         """Forget everything, as when another person is perceived."""
         self._windows.clear()
+        self._thinned.clear()
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -246,7 +261,7 @@ def measure(
     if window.audio is not None and len(window.audio.samples):
         values |= voice_values(prosody or analyse(window.audio.samples))
     if window.frames is not None and len(window.frames):
-        values |= picture_values(window.frames)
+        values |= picture_values(window.frames.stamps_ns, history.thinned(window.frames))
     changes = _changes(values, window.start_ns, history)
     history.add(window.end_ns, values)
     values |= changes
@@ -275,11 +290,15 @@ def voice_values(prosody: Prosody) -> dict[str, float]:
     return values
 
 
-def picture_values(frames: FrameBatch) -> dict[str, float]:
-    """Return the values of the ``picture.*`` cues; motion needs two frames within a second."""
-    small = _thin(frames.images)
+def picture_values(stamps_ns: NDArray[np.int64], small: NDArray[np.float32]) -> dict[str, float]:
+    """Return the values of the ``picture.*`` cues; motion needs two frames within a second.
+
+    Args:
+        stamps_ns: (n,) of the frames.
+        small: (n, h, w) grey, reduced pictures.
+    """
     values = {"picture.brightness": float(small.mean()) / 2.55}
-    near = np.diff(frames.stamps_ns) <= _FRAME_GAP_NS
+    near = np.diff(stamps_ns) <= _FRAME_GAP_NS
     if near.any():
         steps = np.diff(small, axis=0)
         # A lamp or the camera's exposure changes all pixels alike; a movement does not.

@@ -43,14 +43,14 @@ _SYSTEM = (
 _EXAMPLES = (
     (
         "feeling: happy, 81 %\nvoice: the voice is lively (10 semitones); the speech is fast (5 syllables/s)"
-        '\npicture: there is some movement\nthe words: "we really won the match"',
-        "The person clearly seems happy: the speech is fast and the voice is lively. "
+        '\npicture: there is a smile (0.9 probability)\nthe words: "we really won the match"',
+        "The person clearly seems happy: the speech is fast, there is a smile and the voice is lively. "
         "Voice and picture agree.",
     ),
     (
-        "feeling: sad, 44 %\nvoice: there are many pauses (0.3 share); the voice is quiet (-41 dBFS)\n"
+        "feeling: sad, 44 %\nvoice: there are pauses (0.3 share); the voice is quiet (-41 dBFS)\n"
         "against it: the pitch is high (301 Hz)\npicture: missing",
-        "The person may be sad: there are many pauses and the voice is quiet, although the pitch is high. "
+        "The person may be sad: there are pauses and the voice is quiet, although the pitch is high. "
         "There is no picture to go by.",
     ),
 )
@@ -67,7 +67,7 @@ class ReasonerOptions:
             number always give the same text.
     """
 
-    max_tokens: int = 45
+    max_tokens: int = 40
     deadline_ms: float = 4000.0
     temperature: float = 0.6
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emollama_ros import cues
 from emollama_ros.cues import SPEC_BY_NAME, SPECS, CueHistory, CueSpec, measure
 from emollama_ros.estimate import Cue, Modality
 from emollama_ros.prosody import analyse
@@ -141,6 +142,28 @@ def test_still_and_moving_pictures():
     jumping = scene.repeat(16, 0)
     jumping[8:] = np.roll(scene, 40, axis=1)
     assert picture_cues(jumping)["picture.suddenness"].level == "sudden"
+
+
+def test_frames_that_were_measured_before_are_not_measured_again(monkeypatch):
+    seen: list[int] = []
+
+    def counting(images, thin=cues._thin):
+        seen.append(len(images))
+        return thin(images)
+
+    monkeypatch.setattr(cues, "_thin", counting)
+    images = np.random.default_rng(3).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    history, period = CueHistory(), 250_000_000
+    for first in range(3):
+        stamps = np.arange(first, first + 6, dtype=np.int64) * period
+        batch = FrameBatch(stamps, images[first : first + 6])
+        window = Window(int(stamps[0]), int(stamps[-1]) + period, batch, None, "")
+        assert measure(window, history) == measure(window, CueHistory())
+    assert seen == [6, 6, 1, 6, 1, 6]
+    history.reset()
+    other = FrameBatch(batch.stamps_ns, 255 - batch.images)
+    fresh = Window(window.start_ns, window.end_ns, other, None, "")
+    assert measure(fresh, history) == measure(fresh, CueHistory())
 
 
 def test_flicker_of_the_light_is_not_movement():

@@ -277,9 +277,14 @@ def unexplained(text: str, labels: Iterable[str] = ()) -> str:
 
 def pieces_left(text: str, labels: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the pieces of a text between phrases that claim something, without joining words."""
-    rest = _read(text, tuple(sorted({*CIRCUMPLEX, *labels})))[1]
+    rest = _CUT.join(between(text, labels))
     pieces = re.split(r"\b(?:and|although|even though|but)\b|[.,:;]|" + _CUT, rest)
     return tuple(" ".join(piece.split()) for piece in pieces if piece.strip())
+
+
+def between(text: str, labels: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return what stands before, between and behind phrases that claim something, as it is."""
+    return tuple(_read(text, tuple(sorted({*CIRCUMPLEX, *labels})))[1].split(_CUT))
 
 
 #: Stands where a phrase was.

@@ -22,8 +22,11 @@ from emollama_ros.language.phrases import CLAUSES, Claim
 OFFERED, NAMED, AGAINST = 5, 3, 2
 #: Probability from which a view that says something else is reported.
 _CONFLICT_FROM = 0.4
-#: The lighting says nothing about a person: it is offered only where there is nothing else.
-_ABOUT_THE_ROOM = "picture.brightness"
+#: Say little about a person, or nothing, like the lighting: offered only where there is nothing else.
+_LAST = frozenset({
+    "picture.brightness", "picture.motion", "picture.suddenness", "voice.loudness_spread",
+    "voice.pitch_slope",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,10 @@ def select_cues(estimate: EmotionEstimate) -> tuple[tuple[Cue, ...], tuple[Cue, 
     telling = [c for c in known if c.strength > 0 or stances[c.name] > 0]
     supporting = sorted((c for c in telling if stances[c.name] >= 0), key=weight, reverse=True)
     against = sorted((c for c in telling if stances[c.name] < 0), key=weight, reverse=True)
-    about_the_person = [c for c in supporting if c.name != _ABOUT_THE_ROOM]
-    supporting = about_the_person or [c for c in known if c.strength == 0] or supporting
-    return tuple(supporting[:OFFERED]), tuple(against[:AGAINST])
+    first = [c for c in supporting if c.name not in _LAST]
+    typical = [c for c in known if c.strength == 0 and c.name not in _LAST]
+    supporting = first or typical or supporting or [c for c in known if c.strength == 0]
+    return tuple(supporting[:OFFERED]), tuple([c for c in against if c.name not in _LAST][:AGAINST])
 
 
 def compare_views(estimate: EmotionEstimate) -> tuple[tuple[str, ...], tuple[str, str] | None]:
@@ -176,7 +180,7 @@ class Sentences:
         if state.listing:
             return joined
         listed = self._clauses(replace(state, listing=True), ", ", "joint") if left > 1 else []
-        ends = [replace(o, early=min(left, unsaid) > 0) for o in self._closing(state)]
+        ends = [replace(o, early=o.early or min(left, unsaid) > 0) for o in self._closing(state)]
         return [*ends, *joined, *listed]
 
     def _closing(self, state: Progress) -> Sequence[Option]:

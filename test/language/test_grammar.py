@@ -97,6 +97,29 @@ def test_an_option_that_another_begins_with_wins():
     assert {write(ambiguous, seed=seed)[0].text for seed in range(20)} == {"It is."}
 
 
+class Telling(Table):
+    """A grammar in which ending at once leaves something out."""
+
+    def options(self, state):
+        return [Option(text, after, early=text == ".") for text, after in self._states[state]]
+
+
+REPORT = Telling(start=[("It is", "more")], more=[(".", None), (" so and it is not otherwise!", None)])
+
+
+def test_what_there_is_room_for_is_said():
+    assert {write(REPORT, seed=seed)[0].text for seed in range(20)} == {"It is so and it is not otherwise!"}
+    assert write(REPORT, max_tokens=4)[0].text == "It is."
+
+
+def test_who_is_in_a_hurry_leaves_things_out():
+    table = Telling(
+        start=[("It is", "more"), ("That is", "more")],
+        more=[(".", None), (" so and it is not otherwise!", None)],
+    )
+    assert write(table, should_stop=lambda: True)[0].text in {"It is.", "That is."}
+
+
 def test_a_state_without_options_is_an_error():
     with pytest.raises(ConfigError, match="no options"):
         write(Table(start=[("It", "end")], end=[]))

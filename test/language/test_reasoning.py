@@ -135,6 +135,26 @@ def test_a_view_that_disagrees_is_reported():
     assert not {kind for kind, _ in parse_claims(said.text)} & {"agree", "view.video"}
 
 
+def test_what_stands_out_is_named_as_far_as_there_is_room():
+    cues = [cue("voice.loudness", -8), cue("face.smile", 1.0), cue("voice.rate", 6), cue("voice.breath", 0.0)]
+    for seed in range(20):
+        claimed = parse_claims(explain(estimate(cues=cues), seed)[0].text)
+        assert {c for c in claimed if c in CLAUSES} == {
+            ("voice.loudness", "high"),
+            ("face.smile", "shown"),
+            ("voice.rate", "high"),
+        }
+    short = explain(estimate(cues=cues), max_tokens=24)[0]
+    assert short.tokens <= 24
+
+
+def test_a_face_that_does_not_fit_the_label_is_a_contrast():
+    e = estimate("sad", 0.6, [cue("voice.loudness", -45), cue("face.smile", 1.0)])
+    for seed in range(20):
+        said = explain(e, seed)[0].text
+        assert "although there is a smile" in said or "although the lips are smiling" in said
+
+
 def test_a_cue_against_the_label_is_only_named_as_such():
     e = estimate("sad", 0.6, [cue("voice.loudness", -45), cue("voice.rate", 6.5)])
     texts = {explain(e, seed)[0].text for seed in range(60)}
@@ -178,7 +198,7 @@ def test_the_fixed_prompt_is_computed_once():
 
 def test_the_same_estimate_gives_the_same_text_and_another_sequence_varies_it():
     cues = [cue("voice.loudness", -8), cue("voice.rate", 6), cue("voice.pitch_range", 12)]
-    texts = [explain(estimate(cues=cues, sequence=n), temperature=1.0)[0].text for n in (3, 3, *range(10))]
+    texts = [explain(estimate(cues=cues, sequence=n), temperature=1.0)[0].text for n in (3, 3, *range(40))]
     assert texts[0] == texts[1]
     assert len(set(texts)) > 3
 

@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
         ("benchmark", benchmark),
         ("predict", predict_command),
         ("score-predictions", score_predictions),
+        ("reasoning-truth", reasoning_truth),
     ):
         app.command(name)(command)
 
@@ -165,6 +166,39 @@ def score_predictions(
         _report(result, out)
     else:
         typer.echo(markdown(result))
+
+
+def reasoning_truth(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="[BUNDLE]", help="Its folder; the default one if left out.")
+    ] = None,
+    synthesis: Annotated[
+        Path, typer.Option(help="Generated clips with their truth (python -m training.synthesis).")
+    ] = Path("build/synthesis"),
+    out: Annotated[Path, typer.Option(help="Folder for reasoning_truth.json and reasoning_truth.md.")] = Path(
+        "build/reports/reasoning_truth"
+    ),
+    first_person: Annotated[
+        int, typer.Option(min=0, help="People with lower numbers were trained on and are left out.")
+    ] = 0,
+    clips: Annotated[int | None, typer.Option(min=1, help="At most so many, spread evenly.")] = None,
+    windows: Annotated[int, typer.Option(min=1, help="Windows a clip.")] = 2,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+) -> None:
+    """Hold every cue that a bundle's reasonings name against the truth about generated people."""
+    from emollama_ros.bundle import Bundle
+    from training.evaluation.reasoning_truth import markdown, read_truth, report, tell_all
+
+    loaded, records = Bundle.load(bundle), read_truth(synthesis, first_person, clips)
+    told = tell_all(loaded, synthesis, records, windows, threads)
+    name = f"{loaded.manifest.name} {loaded.manifest.version} {loaded.sha256[:12]}"
+    about = {"bundle": name, "first_person": first_person, "windows": windows}
+    found = report(told, about, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "reasoning_truth.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "reasoning_truth.md").write_text(markdown(found))
+    typer.echo(markdown(found))
 
 
 def _options(tables: Path | None, judge: str) -> ScoringOptions:

@@ -240,7 +240,7 @@ def _pattern() -> re.Pattern[str]:
     forms = [*_WITH_CUES, *_WITHOUT_CUES, *_WORDS, *_CONFLICT, *_AGAINST, *_SEEN, *_HEARD]
     forms += [*_NOTHING_SEEN, *_NOTHING_HEARD]
     forms += [form for table in (_MISSING, _CUT) for group in table.values() for form in group]
-    parts = [part for form in forms for part in re.split(r"\{\w+\}|[.,:;]", form)]
+    parts = [part for form in forms for part in re.split(r"\{\w+\}|[.,:;]|\bbut\b", form)]
     known = {part.strip().lower() for part in (*cues, *parts, *NOUNS, *NOUNS.values())} - {""}
     listed = "|".join(re.escape(part) for part in sorted(known, key=len, reverse=True))
     return re.compile(rf"(?<!\w)(?:{listed})(?!\w)")

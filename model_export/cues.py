@@ -1,0 +1,68 @@
+"""Detectors of cues for a bundle that is otherwise finished: they read what its own encoders give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from emollama_ros.bundle import MANIFEST, Bundle, file_sha256, seal
+from emollama_ros.cue_head import CUES, write_cue_head
+from emollama_ros.errors import ConfigError
+from emollama_ros.language.phrases import Claim
+from emollama_ros.manifest import BundleFile
+from model_export.manifest import render
+from training.evaluation.reasoning_truth import read_truth
+from training.perception.cue_head import Quality, collect, fit_cue_head
+
+
+def add_cues(
+    folder: Path, synthesis: Path, persons: range, threads: int = 2
+) -> tuple[Bundle, dict[Claim, Quality]]:
+    """Fit detectors on generated people, and keep them in a bundle.
+
+    The same bundle, clips and processor give the same bytes.
+
+    Args:
+        folder: The bundle; its manifest is written anew.
+        synthesis: Folder of ``python -m training.synthesis``.
+        persons: Numbers of the people to learn from. Keep some for measuring.
+        threads: CPU threads.
+
+    Returns:
+        The bundle as it is then, and how each detector does on people it was not fitted on.
+
+    Raises:
+        ConfigError: The clips are too few for any detector.
+        InputError: There are no clips, or one cannot be decoded.
+    """
+    bundle = Bundle.load(folder)
+    records = [r for r in read_truth(synthesis, persons.start) if r["person"] < persons.stop]
+    head, quality = fit_cue_head(collect(bundle, synthesis, records, threads))
+    if not quality:
+        raise ConfigError(f"{synthesis}: {len(records)} clips are too few to fit any detector on; make more")
+    write_cue_head(head, folder / CUES)
+    people = {record["person"] for record in records}
+    _enter(bundle, f"fitted on {len(records)} generated clips of {len(people)} people")
+    return Bundle.load(folder), quality
+
+
+def _enter(bundle: Bundle, origin: str) -> None:
+    """Put the file into the manifest."""
+    path = bundle.path / CUES
+    entry = asdict(BundleFile("", path.stat().st_size, file_sha256(path), "Apache-2.0", origin))
+    del entry["name"]
+    raw = json.loads((bundle.path / MANIFEST).read_text())
+    raw["files"] = dict(sorted({**raw["files"], CUES: entry}.items()))
+    (bundle.path / MANIFEST).write_text(render(raw))
+    seal(bundle.path)
+
+
+def table(quality: Mapping[Claim, Quality]) -> str:
+    """How detectors do on people they were not fitted on, as Markdown."""
+    lines = ["| cue | can be noticed | not true | precision | recall |", "|---|---|---|---|---|"]
+    for claim, q in quality.items():
+        cells = ("/".join(claim), q.positives, q.negatives, f"{q.precision:.2f}", f"{q.recall:.2f}")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
