@@ -109,7 +109,7 @@ class EmotionListener:
     def on_change(self, callback: OnState) -> Callable[[], None]:
         """Have a function called with the state whenever the label changes, the first time included.
 
-        ``unknown`` (nothing could be perceived) and ``uncertain`` (no label is likely enough) count as labels.
+        ``unknown`` (nothing could be perceived) and ``uncertain`` (no label is likely enough) count too.
 
         Args:
             callback: Called in the thread that spins the node; should return quickly.

@@ -46,9 +46,10 @@ class Agreement:
 
     def __str__(self) -> str:
         """Return one line."""
-        withheld = f", {self.uncertain} more are uncertain" if self.uncertain else ""
+        withheld = f"; {self.uncertain} more uncertain" if self.uncertain else ""
         return (
-            f"agreement with the ground truth: {self.hits} of {self.windows} windows ({self.share:.0%}){withheld}; "
+            f"agreement with the ground truth: {self.hits} of {self.windows} windows "
+            f"({self.share:.0%}{withheld}); "
             f"chance: {self.uniform:.0%} guessing, {self.majority:.0%} always saying the commonest label"
         )
 
