@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -235,14 +236,25 @@ class _Disturbed:
 
 
 def thinned(clips: Sequence[RawClip], limit: int | None) -> list[RawClip]:
-    """At most ``limit`` clips of each source, evenly over its order; clips of no known label are left out."""
+    """At most ``limit`` clips of each source, in their order; clips of no known label are left out."""
     known = [clip for clip in clips if clip.label in DEFAULT_LABELS]
-    found = []
-    for source in dict.fromkeys(_source(clip) for clip in known):
-        own = [clip for clip in known if _source(clip) == source]
-        count = len(own) if limit is None else min(limit, len(own))
-        found += [own[i * len(own) // count] for i in range(count)]
-    return found
+    sources = dict.fromkeys(_source(clip) for clip in known)
+    own = [[clip for clip in known if _source(clip) == source] for source in sources]
+    return [clip for some in own for clip in (some if limit is None else _some(some, limit))]
+
+
+def _some(clips: Sequence[RawClip], limit: int) -> list[RawClip]:
+    """As many of each label as can be; which, a hash of their names says.
+
+    Sources go through labels and people in turn, of which every n-th clip would meet few.
+    """
+    taken: Counter[str] = Counter()
+    turns: dict[str, int] = {}
+    for clip in sorted(clips, key=lambda clip: zlib.crc32(clip.name.encode())):
+        turns[clip.name] = taken[clip.label]
+        taken[clip.label] += 1
+    chosen = set(sorted(turns, key=turns.__getitem__)[:limit])
+    return [clip for clip in clips if clip.name in chosen]
 
 
 def report_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,7 @@ ABOUT = {"model": "honest 1", "trained_on": ["other"]}
 NO_SOUND, NO_FRAMES = np.zeros(0, np.float32), np.zeros((0, 12, 12, 3), np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clip:
     """As `training.perception.clip_packs.RawClip`, which needs torch."""
 
@@ -262,11 +263,14 @@ def test_exactly_ten_points_are_not_too_much(monkeypatch, told):
     assert not found(measure(*told, draws=2), disturbance="level", strength=1.0)[1].is_too_much
 
 
-def test_thinning_keeps_sources_apart_and_leaves_unknown_labels_out():
+def test_thinning_takes_of_all_labels_of_each_source_and_leaves_unknown_labels_out():
     nobody = Clip("a/n", "nothing:silence", "", NO_SOUND, NO_FRAMES)
-    clips = [*clips_of("a", 10), nobody, *clips_of("b", 2)]
-    assert [c.name for c in thinned(clips, 3)] == ["a/0", "a/3", "a/6", "b/0", "b/1"]
-    assert len(thinned(clips, None)) == 12
+    clips = [*clips_of("a", 24), nobody, *clips_of("b", 2)]
+    some = thinned(clips, 8)
+    assert [c.name[0] for c in some] == ["a"] * 8 + ["b"] * 2
+    assert Counter(c.label for c in some[:8]) == dict.fromkeys(DEFAULT_LABELS[:4], 2)
+    assert some == [c for c in clips if c in some] == thinned(clips[::-1], 8)[::-1]
+    assert thinned(clips, None) == [c for c in clips if c is not nobody]
 
 
 # --- report ---
