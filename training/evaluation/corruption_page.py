@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from emollama_ros.errors import InputError
-from training.ablation.page import table
 from training.evaluation.corruptions import ALONE, BOTH, CLEAN, MISSING, PICTURE, SOUND
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -124,7 +123,7 @@ def _short_table(rows: Sequence[Mapping[str, Any]], sense: str, strengths: Seque
     if gone := found.get((MISSING, 1.0, BOTH)):
         blank = [""] * (len(heads) - 1)
         body.append([MISSING, *blank, _cost(gone)])
-    return table((sense, *heads), body)
+    return _table((sense, *heads), body)
 
 
 def _full_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -144,7 +143,12 @@ def _full_table(rows: Sequence[Mapping[str, Any]]) -> str:
         if row["disturbance"] != CLEAN
     ]
     heads = ("disturbed", "how", "strength", "given", "UAR", "costs, points", "clips", "people", "untold")
-    return table(heads, body)
+    return _table(heads, body)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ("| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *rows))
+    return "\n".join(lines)
 
 
 def _uar(row: Mapping[str, Any]) -> str:
