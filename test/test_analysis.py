@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from emollama_ros.analysis import Analysis, Analyzer, representative, summarise, weights
 from emollama_ros.errors import EngineError, InputError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning, Status
-from emollama_ros.labels import UNKNOWN
+from emollama_ros.labels import UNCERTAIN, UNKNOWN
 from emollama_ros.pipeline import PipelineConfig
 from emollama_ros.streams import Window
+from emollama_ros.uncertainty import Uncertainty
 from emollama_ros.usable import usable_modalities
 
 S = 1_000_000_000
@@ -238,6 +239,24 @@ def test_nothing_to_perceive_gives_unknown_and_says_why(tmp_path: Path) -> None:
     assert found.label == UNKNOWN and set(found.scores.values()) == {0.0}
     assert found.modalities is Modality.NONE and found.status is Status.DEGRADED
     assert "silent" in found.status_text and found.reasoning == "" and not explainer.asked
+
+
+def test_what_is_not_likely_enough_is_uncertain_and_not_explained(tmp_path: Path) -> None:
+    explainer = FakeExplainer()
+    config = PipelineConfig(frame_size=8, uncertainty=Uncertainty(0.8))
+    found = Analyzer(FakePerceiver(), explainer, config).analyze(write(tmp_path / "a.wav", sound=tone(2.0)))
+    assert {window.label for window in found.windows} == {UNCERTAIN} == {found.label}
+    assert found.scores == pytest.approx({"neutral": 0.1, "happy": 0.7, "sad": 0.2})
+    assert found.status is Status.OK
+    ((explained, _),) = explainer.asked
+    assert (explained.label, explained.confidence) == (UNCERTAIN, 0.7)
+
+
+def test_a_clip_of_windows_that_contradict_each_other_is_uncertain() -> None:
+    windows = [estimate(0, 4, (0.9, 0.05, 0.05)), estimate(0.5, 4.5, (0.05, 0.9, 0.05))]
+    assert summarise(windows, 0.5, Uncertainty(0.5)).label == UNCERTAIN
+    assert summarise(windows, 0.5).label in ("neutral", "happy")
+    assert representative(windows, UNCERTAIN).label == UNCERTAIN
 
 
 def test_sound_that_ends_early_is_missed_only_where_it_is_missing(tmp_path: Path) -> None:

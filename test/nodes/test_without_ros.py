@@ -135,9 +135,12 @@ class TestLoading:
         from emollama_ros import bundle, perception, reasoning
 
         preprocessing = SimpleNamespace(frame_size=64, frame_hz=2.0)
-        manifest = SimpleNamespace(name="tiny", version="1.2", preprocessing=preprocessing, soft_tokens=0)
+        calibration = SimpleNamespace(uncertain_below=0.35)
+        manifest = SimpleNamespace(
+            name="tiny", version="1.2", preprocessing=preprocessing, calibration=calibration, soft_tokens=0
+        )
         found = SimpleNamespace(manifest=manifest, path=tmp_path, sha256="abc", has_language=True)
-        perceiver = SimpleNamespace(device="cpu (test)", warmed=0)
+        perceiver = SimpleNamespace(device="cpu (test)", warmed=0, people=None)
         perceiver.warm_up = lambda: setattr(perceiver, "warmed", 1)
         monkeypatch.setattr(bundle.Bundle, "load", staticmethod(lambda path: found))
         monkeypatch.setattr(perception, "Perception", lambda bundle, options: perceiver)
@@ -152,6 +155,12 @@ class TestLoading:
         assert model.facts["reasoning"] == "on"
         pipeline = model.make_pipeline(lambda _: None, lambda _: None)
         assert isinstance(pipeline.health().windows, int) and pipeline.intake.wants_frame(1)
+
+    def test_the_bundle_says_what_is_uncertain_unless_a_parameter_does(self, bundle):
+        model = load_model(parameters.PerceptionParameters())
+        assert model.config(parameters.PerceptionParameters()).uncertainty.least_confidence == 0.35
+        asked = parameters.PerceptionParameters(least_confidence=0.6)
+        assert model.config(asked).uncertainty.least_confidence == 0.6
 
     def test_without_language_there_are_labels_and_a_notice(self, bundle):
         bundle.has_language = False
@@ -200,6 +209,13 @@ class TestTimeline:
         assert true_label(Segment(1, 5, "?"), self.TRUTH) == "neutral"
         assert true_label(Segment(2, 6, "?"), self.TRUTH) == "happy"
         assert true_label(Segment(20, 21, "?"), self.TRUTH) is None
+
+    def test_windows_whose_label_is_not_told_are_counted_apart(self):
+        windows = [Segment(0, 2, "neutral"), Segment(4, 6, "uncertain"), Segment(5, 7, "sad")]
+        found = compare(windows, self.TRUTH)
+        assert (found.hits, found.windows, found.uncertain) == (1, 2, 1)
+        assert "1 of 2 windows (50%; 1 more uncertain)" in str(found)
+        assert "uncertain" not in str(compare(windows[:1], self.TRUTH))
 
     def test_agreement_states_both_kinds_of_chance(self):
         windows = [

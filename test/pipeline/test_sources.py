@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from emollama_ros.errors import ConfigError
 from emollama_ros.estimate import EmotionEstimate, Modality
-from emollama_ros.pipeline import EmotionPipeline
+from emollama_ros.labels import UNCERTAIN
+from emollama_ros.pipeline import EmotionPipeline, Feed
 from emollama_ros.pipeline.slow import Mailbox
 from emollama_ros.smoothing import Smoothing
 from emollama_ros.streams import Window
+from emollama_ros.uncertainty import Uncertainty
 
 EMPTY = Window(0, S)
 
@@ -129,6 +131,48 @@ def test_labels_are_smoothed_by_source_before_they_are_published_and_explained(
     run.pipeline.reconfigure(replace(config, smoothing=Smoothing()))
     run.hear_all(2.0, 0)
     assert run.estimate().label == "happy"  # at once
+
+
+def test_windows_that_contradict_each_other_are_uncertain_once_they_are_averaged(
+    start: Callable[..., Run],
+) -> None:
+    class Torn(FakePerceiver):
+        def perceive(
+            self, windows: list[Window], sequences: list[int], sources: list[int]
+        ) -> list[EmotionEstimate]:
+            scores = ((0.9, 0.1), (0.1, 0.9))[sequences[0] % 2]
+            label = LABELS[int(np.argmax(scores))]
+            found = estimate_of(windows[0], sequences[0], sources[0], label)
+            return [replace(found, scores=scores, confidence=0.9)]
+
+    explainer = FakeExplainer()
+    config = replace(
+        CONFIG, smoothing=Smoothing(smoothing_s=2.0), uncertainty=Uncertainty(0.8), reasoning_interval_s=0.0
+    )
+    run = start(Torn(), explainer, config, sources=2)
+    run.hear_all(1.0, 0)
+    assert run.estimate().label == "neutral"
+    run.hear_all(1.5, 0)
+    unsure = run.estimate()
+    assert (unsure.label, unsure.confidence) == (UNCERTAIN, pytest.approx(max(unsure.scores)))
+    assert [explainer.begun.get(timeout=PATIENCE_S)[0].label for _ in range(2)] == ["neutral", UNCERTAIN]
+    run.hear_all(1.0, 1)
+    assert run.estimate().label == "neutral"  # another source, another doubt
+    run.pipeline.reconfigure(replace(config, uncertainty=Uncertainty()))
+    run.hear_all(2.0, 0)
+    assert run.estimate().label in LABELS
+
+
+def test_what_is_forgotten_is_not_doubted_any_more() -> None:
+    feed = Feed(0, replace(CONFIG, uncertainty=Uncertainty(0.6)), lambda: None)
+
+    def told(second: int, p: float) -> str:
+        found = estimate_of(Window(0, second * S), second, 0, "happy")
+        return feed.complete(replace(found, scores=(1 - p, p), confidence=p), EMPTY).label
+
+    assert [told(1, 0.55), told(2, 0.62)] == [UNCERTAIN, UNCERTAIN]
+    feed.forget()
+    assert told(3, 0.62) == "happy"
 
 
 # --- words -----------------------------------------------------------------------------------------------
