@@ -83,7 +83,7 @@ class CueSpec:
 
 
 #: Probability from which a detected cue is spoken of.
-SURE = 0.75
+SURE = 0.6
 
 _LMH = ("low", "medium", "high")
 _SHOWN = ("unseen", "shown")
@@ -101,7 +101,7 @@ def _face(name: str, about: str) -> CueSpec:
 #: and documentation read this table.
 # fmt: off
 SPECS: tuple[CueSpec, ...] = (
-    CueSpec("voice.activity", "share", _A, ("none", "little", "much"), (0.05, 0.2), "much", (0.0, 1.0),
+    CueSpec("voice.activity", "share", _A, ("none", "little", "much"), (0.05, 0.1), "much", (0.0, 1.0),
             "share of the window in which somebody speaks with voice"),
     CueSpec("voice.pitch", "Hz", _A, _LMH, (120.0, 290.0), "medium", (85.0, 400.0),
             "median fundamental frequency"),

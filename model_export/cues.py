@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 from emollama_ros.bundle import MANIFEST, Bundle, file_sha256, seal
@@ -14,11 +15,15 @@ from emollama_ros.language.phrases import Claim
 from emollama_ros.manifest import BundleFile
 from model_export.manifest import render
 from training.evaluation.reasoning_truth import read_truth
-from training.perception.cue_head import Quality, collect, fit_cue_head
+from training.perception.cue_head import Quality, clip_windows, collect, fit_cue_head, voice_windows
+from training.synthesis.options import Options
+
+#: Sentences said besides the clips, and the seed of what they are.
+VOICES, _SEED = 2400, 5
 
 
 def add_cues(
-    folder: Path, synthesis: Path, persons: range, threads: int = 2
+    folder: Path, synthesis: Path, persons: range, voices: int = VOICES, threads: int = 2
 ) -> tuple[Bundle, dict[Claim, Quality]]:
     """Fit detectors on generated people, and keep them in a bundle.
 
@@ -28,6 +33,7 @@ def add_cues(
         folder: The bundle; its manifest is written anew.
         synthesis: Folder of ``python -m training.synthesis``.
         persons: Numbers of the people to learn from. Keep some for measuring.
+        voices: Sentences that these people say besides, made on the spot; 0 for none.
         threads: CPU threads.
 
     Returns:
@@ -39,12 +45,17 @@ def add_cues(
     """
     bundle = Bundle.load(folder)
     records = [r for r in read_truth(synthesis, persons.start) if r["person"] < persons.stop]
-    head, quality = fit_cue_head(collect(bundle, synthesis, records, threads))
+    numbers = sorted({record["person"] for record in records})
+    windows = clip_windows(synthesis, records)
+    if voices:
+        options = Options(seed=_SEED, first_person=numbers[0], people=numbers[-1] - numbers[0] + 1)
+        windows = chain(windows, voice_windows(voices, options))
+    head, quality = fit_cue_head(collect(bundle, windows, threads))
     if not quality:
         raise ConfigError(f"{synthesis}: {len(records)} clips are too few to fit any detector on; make more")
     write_cue_head(head, folder / CUES)
-    people = {record["person"] for record in records}
-    _enter(bundle, f"fitted on {len(records)} generated clips of {len(people)} people")
+    made = f"{len(records)} generated clips and {voices} voices of {len(numbers)} people"
+    _enter(bundle, f"fitted on {made}")
     return Bundle.load(folder), quality
 
 

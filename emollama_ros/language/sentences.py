@@ -19,7 +19,7 @@ from emollama_ros.language.grammar import Option
 from emollama_ros.language.phrases import CLAUSES, Claim
 
 #: Cues offered to the model to choose from, cues it may name, and cues it may name against the label.
-OFFERED, NAMED, AGAINST = 5, 3, 2
+OFFERED, NAMED, AGAINST = 4, 4, 2
 #: Probability from which a view that says something else is reported.
 _CONFLICT_FROM = 0.4
 #: Say little about a person, or nothing, like the lighting: offered only where there is nothing else.
@@ -74,17 +74,29 @@ class Evidence:
         return claims
 
 
+#: Tells men from women rather than moods: other cues come first.
+_FOR_ALL_TO_HEAR = "voice.pitch"
+
+
 def select_cues(estimate: EmotionEstimate) -> tuple[tuple[Cue, ...], tuple[Cue, ...]]:
     """Return cues that may be named for the label, and against it, each strongest first.
 
     Cues of an unused modality and levels without words are left out. Typical cues are offered only where
-    nothing stands out, or where being typical is what the label means.
+    nothing stands out, or where being typical is what the label means. Where faces can be read, movement and
+    light of the picture go without saying.
     """
-    known = [c for c in estimate.cues if (c.name, c.level) in CLAUSES and c.modality in estimate.modalities]
+    reads_faces = any(c.name.startswith("face.") for c in estimate.cues)
+    known = [
+        c
+        for c in estimate.cues
+        if (c.name, c.level) in CLAUSES
+        and c.modality in estimate.modalities
+        and not (reads_faces and c.name.startswith("picture."))
+    ]
     stances = {c.name: phrases.stance(estimate.label, (c.name, c.level)) for c in known}
 
-    def weight(cue: Cue) -> tuple[int, float]:
-        return stances[cue.name], cue.strength
+    def weight(cue: Cue) -> tuple[int, bool, float]:
+        return stances[cue.name], cue.name != _FOR_ALL_TO_HEAR, cue.strength
 
     telling = [c for c in known if c.strength > 0 or stances[c.name] > 0]
     supporting = sorted((c for c in telling if stances[c.name] >= 0), key=weight, reverse=True)

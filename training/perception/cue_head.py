@@ -9,7 +9,7 @@ calibration (Platt 1999) come from people that a fit has not seen.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from emollama_ros.usable import usable_modalities
 from training.evaluation.reasoning_claims import CUE_OF, conditions, facts_of, modality_of
 from training.mmeverse.decoding import DecodedClip, decode_clip
 from training.mmeverse.schema import Media
+from training.synthesis.options import Options
 
 Floats = NDArray[np.float32]
 
@@ -86,30 +87,49 @@ class Quality:
     recall: float
 
 
-def collect(bundle: Bundle, folder: Path, records: Sequence[Mapping[str, Any]], threads: int = 2) -> Examples:
-    """Encode generated clips, a window each.
+def collect(
+    bundle: Bundle, windows: Iterable[tuple[Window, Mapping[str, Any]]], threads: int = 2
+) -> Examples:
+    """Encode windows of generated people.
 
     Args:
         bundle: Whose encoders.
-        folder: Of the clips.
-        records: Their truth (`training.evaluation.reasoning_truth.read_truth`).
+        windows: Each with its truth; see `clip_windows` and `voice_windows`.
         threads: CPU threads.
 
     Raises:
         InputError: A clip cannot be decoded, or there are none.
     """
-    if not records:
-        raise InputError(f"{folder}: no clips to fit detectors of cues on")
     encoders = Encoders(bundle, EngineOptions("auto", threads))
     heard: list[Floats | None] = []
     seen: list[Floats | None] = []
-    for record in tqdm(records, "clips"):
-        features, prosody = encode(encoders, _window(folder, record))
+    records = []
+    for window, record in windows:
+        features, prosody = encode(encoders, window)
         voiced = prosody is not None and prosody.pitch_hz is not None and features.audio is not None
         heard.append(audio_features(features.audio, prosody, MEASURES) if voiced else None)
         seen.append(None if features.video is None else statistics(features.video))
+        records.append(record)
+    if not records:
+        raise InputError("no generated people to fit detectors of cues on")
     persons = np.array([record["person"] for record in records], np.int64)
     return Examples(persons, _stacked(heard), _stacked(seen), truth_of(records))
+
+
+def clip_windows(
+    folder: Path, records: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Window, Mapping[str, Any]]]:
+    """Whole clips of a folder, with their truth (`training.evaluation.reasoning_truth.read_truth`)."""
+    for record in tqdm(records, "clips"):
+        yield _window(folder, record), record
+
+
+def voice_windows(count: int, options: Options) -> Iterator[tuple[Window, Mapping[str, Any]]]:
+    """Voices made on the spot, which costs a tenth of a clip."""
+    from training.synthesis.voices import generate_voices
+
+    for samples, record in tqdm(generate_voices(count, options), "voices", count):
+        yield Window(0, round(options.seconds * 1e9), None, AudioSpan(0, samples, 1.0), ""), record
 
 
 def encode(encoders: Encoders, window: Window) -> tuple[WindowFeatures, Prosody | None]:

@@ -20,6 +20,8 @@ from training.synthesis.clip import Clip, shared_renderer
 from training.synthesis.options import VERSION, VERSION_DATE, Options, split_of
 from training.synthesis.performance import Segment
 from training.synthesis.phrasings import Evidence, write
+from training.synthesis.prosody import Prosody, Speaker
+from training.synthesis.room import Room
 
 #: Face units and action units are recorded this often.
 UNIT_HZ = 5.0
@@ -99,11 +101,24 @@ def framing(clip: Clip) -> cues.Framing:
 
 def _speech_record(clip: Clip, number: int) -> dict[str, float]:
     """Facts of one segment's words as they are in the clip: voice, room and microphone together."""
-    facts, prosody, speaker = clip.facts[number], clip.segments[number].prosody, clip.speaker
+    return speech_record(clip.facts[number], clip.segments[number].prosody, clip.speaker, clip.room)
+
+
+def speech_record(
+    facts: Mapping[str, float], prosody: Prosody, speaker: Speaker, room: Room
+) -> dict[str, float]:
+    """Facts of words as a microphone hears them.
+
+    Args:
+        facts: As they were spoken (``voice_facts.prosody_facts``).
+        prosody: How they were to be spoken.
+        speaker: Whose voice.
+        room: Where.
+    """
     return {
         **facts,
-        "heard_dbfs": round(facts["level_dbfs"] + clip.room.gain_db, 1),
-        "snr_db": round(facts["level_dbfs"] + 26 + clip.room.snr_db, 1),
+        "heard_dbfs": round(facts["level_dbfs"] + room.gain_db, 1),
+        "snr_db": round(facts["level_dbfs"] + 26 + room.snr_db, 1),
         "usual_pitch_hz": round(speaker.pitch_hz, 1),
         "tilt": round(speaker.tilt + prosody.tilt, 2),
         "breath": round(min(1.0, speaker.breath + prosody.breath), 2),
