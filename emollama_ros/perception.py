@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emollama_ros.bundle import Bundle
+from emollama_ros.cue_head import CueHead
 from emollama_ros.cues import CueHistory, measure
 from emollama_ros.encoders import Encoders, StageTimer, WindowFeatures
 from emollama_ros.engines import EngineOptions
@@ -40,6 +41,7 @@ class Perception:
         self._encoders = Encoders(bundle, options, load)
         self._fusion = load(bundle, "fusion", options)
         self._text = load(bundle, "text", options) if "text" in bundle.manifest.graphs else None
+        self._cue_head = CueHead.load(bundle)
         self._histories: dict[int, CueHistory] = {}
         self._prosody = ByContent[Prosody](lambda sounds: [analyse(samples) for samples in sounds])
 
@@ -104,7 +106,7 @@ class Perception:
                 for one, window, used in zip(fused, windows, usable, strict=True)
             ]
         with timer.stage("cues"):
-            cues = self._measure(windows, sources)
+            cues = self._measure(windows, sources, features, usable)
         timer.ms["total"] = sum(timer.ms.values())
         return [
             replace(
@@ -116,11 +118,22 @@ class Perception:
             for i in range(len(windows))
         ]
 
-    def _measure(self, windows: Sequence[Window], sources: Sequence[int]) -> list[tuple[Cue, ...]]:
+    def _measure(
+        self,
+        windows: Sequence[Window],
+        sources: Sequence[int],
+        features: Sequence[WindowFeatures],
+        usable: Sequence[Modality],
+    ) -> list[tuple[Cue, ...]]:
         heard = {i: w.audio.samples for i, w in enumerate(windows) if w.audio is not None}
         prosodies = dict(zip(heard, self._prosody(list(heard.values())), strict=True))
         return [
-            measure(window, self._histories.setdefault(source, CueHistory()), prosodies.get(i))
+            measure(
+                window,
+                self._histories.setdefault(source, CueHistory()),
+                prosodies.get(i),
+                self._cue_head.detect(features[i], prosodies.get(i), usable[i]),
+            )
             for i, (window, source) in enumerate(zip(windows, sources, strict=True))
         ]
 
