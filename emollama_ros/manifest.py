@@ -95,19 +95,22 @@ class Adaptation:
     """What is needed to follow the person in front of the robot; see ``emollama_ros.adaptation``.
 
     Views are ``audio``, ``video`` and ``video+audio``, the latter as the fusion gives it, before it is pooled
-    with the voice. All views are in all mappings.
+    with the voice. ``training.evaluation.person_prior.fit_prior`` makes it of people who were not trained on.
 
     Attributes:
         strength: How much evidence about a person weighs as much as knowing nothing about them, in windows
             that do not overlap, > 0; by view.
-        means: Of each view (labels, labels) numbers: row c is the mean of the raw logits of clips that show
-            label c, of people who were not trained on.
+        means: Of each view of ``strength`` (labels, labels) numbers: scores p let the raw logits p @ means be
+            expected, which over clips of one label come out as those clips' mean logits.
         clip: Largest offset of a logit, > 0.
+        sharpness: Exponent that makes published scores those of somebody who is known, > 0; by what was used,
+            ``audio``, ``video`` or ``video+audio``; 1 where it is not told.
     """
 
     strength: Mapping[str, float]
     means: Mapping[str, tuple[tuple[float, ...], ...]]
     clip: float
+    sharpness: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -346,10 +349,12 @@ def parse_calibration(raw: Mapping[str, Any]) -> Calibration:
 def _adaptation(raw: Mapping[str, Any] | None) -> Adaptation | None:
     if raw is None:
         return None
-    found = _checked(Adaptation, raw, strength=_mapped(_number), means=_mapped(_rows))
+    numbers = _mapped(_number)
+    found = _checked(Adaptation, raw, strength=numbers, means=_mapped(_rows), sharpness=numbers)
     if set(found.strength) != set(found.means):
         raise ValueError(f"adaptation has strength of {set(found.strength)}, means of {set(found.means)}")
-    if wrong := [value for value in (found.clip, *found.strength.values()) if not 0 < value < math.inf]:
+    given = (found.clip, *found.strength.values(), *found.sharpness.values())
+    if wrong := [value for value in given if not 0 < value < math.inf]:
         raise ValueError(f"adaptation has {wrong[0]}, which is no positive number")
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from emollama_ros.adaptation import People
 from emollama_ros.bundle import Bundle
 from emollama_ros.cue_head import CueHead
 from emollama_ros.cues import CueHistory, measure
@@ -30,7 +31,13 @@ TINY = 1e-9
 
 
 class Perception:
-    """Encoders, fusion and head of a bundle. Used from one thread at a time."""
+    """Encoders, fusion and head of a bundle. Used from one thread at a time.
+
+    Attributes:
+        bundle: That was loaded.
+        people: What is learnt of the people in front of the sources, which any thread may ask; switched off
+            until its ``use`` says otherwise. ``None`` where the bundle cannot.
+    """
 
     def __init__(
         self, bundle: Bundle, options: EngineOptions | None = None, load: GraphLoader = load_graph
@@ -38,6 +45,8 @@ class Perception:
         """Load the graphs; ``load`` makes an engine of each, which those who compare engines put in."""
         options = options or EngineOptions()
         self.bundle = bundle
+        prior = bundle.manifest.calibration.adaptation
+        self.people = People(prior, bundle.manifest.labels) if prior else None
         self._encoders = Encoders(bundle, options, load)
         self._fusion = load(bundle, "fusion", options)
         self._text = load(bundle, "text", options) if "text" in bundle.manifest.graphs else None
@@ -59,6 +68,8 @@ class Perception:
         """Forget what was seen before, of one source or of all, as after a clock jump or for a new clip."""
         self._encoders.reset(source)
         self._prosody.forget()
+        if self.people is not None:
+            self.people.forget(source)
         if source is None:
             self._histories.clear()
         else:
@@ -89,7 +100,8 @@ class Perception:
             windows: What was received between two stamps, at most one of each source; a missing modality is
                 ``None`` or empty.
             sequences: Number of each window.
-            sources: Whose each is. Frames already encoded and cues are remembered a source.
+            sources: Whose each is. Frames already encoded, cues and what is learnt of a person are remembered
+                a source.
 
         Returns:
             One estimate a window; its label is ``unknown`` when no modality could be used. ``stage_ms`` is of
@@ -102,11 +114,12 @@ class Perception:
         with timer.stage("fusion"):
             fused = self._fuse(features, [used & ~Modality.TEXT for used in usable])
             views = [
-                self._views(one, window.transcript if Modality.TEXT in used else "")
-                for one, window, used in zip(fused, windows, usable, strict=True)
+                self._views(one, window, window.transcript if Modality.TEXT in used else "", source)
+                for one, window, used, source in zip(fused, windows, usable, sources, strict=True)
             ]
         with timer.stage("cues"):
             cues = self._measure(windows, sources, features, usable)
+        self._learn(windows, sources, views)
         timer.ms["total"] = sum(timer.ms.values())
         return [
             replace(
@@ -136,6 +149,13 @@ class Perception:
             )
             for i, (window, source) in enumerate(zip(windows, sources, strict=True))
         ]
+
+    def _learn(self, windows: Sequence[Window], sources: Sequence[int], views: Sequence[_Views]) -> None:
+        """Let what was found count for the windows to come."""
+        for window, source, found in zip(windows, sources, views, strict=True):
+            if self.people is not None and found.raw:
+                person = self.people.at(source)
+                person.observe(window.start_ns, window.end_ns, found.raw, found.joint[0])
 
     def _estimate(
         self, window: Window, usable: Modality, faults: Sequence[str], views: _Views, cues: Sequence[Cue]
@@ -179,23 +199,26 @@ class Perception:
             for some, end in zip(masks, ends.tolist(), strict=True)
         ]
 
-    def _views(self, fused: _Fused, transcript: str) -> _Views:
+    def _views(self, fused: _Fused, window: Window, transcript: str, source: int) -> _Views:
         calibration = self.bundle.manifest.calibration
         single: dict[Modality, tuple[float, ...]] = {}
         joint, affect, soft = np.full(len(self.labels), 1 / len(self.labels)), np.zeros(2), None
+        raw: Mapping[str, Floats] = {}
         if fused.masks:
-            by_mask = dict(zip(fused.masks, fused.out["logits"], strict=True))
+            raw = {_name(mask): row for mask, row in zip(fused.masks, fused.out["logits"], strict=True)}
+            allowed = self.people.at(source).corrected(window.end_ns, raw) if self.people else raw
+            by_mask = {mask: allowed[_name(mask)] for mask in fused.masks}
             joint, affect = self._joint(fused.masks[0], by_mask), fused.out["affect"][0]
             if "soft_tokens" in fused.out:
                 soft = fused.out["soft_tokens"][0][fused.out["soft_mask"][0].astype(bool)]
             for mask, logits in by_mask.items():
                 if len(mask.names()) == 1:
-                    single[mask] = _as_floats(_softmax(logits / calibration.temperature[mask.names()[0]]))
+                    single[mask] = _as_floats(_softmax(logits / calibration.temperature[_name(mask)]))
         if transcript:
             words = self._read(transcript, calibration.temperature["text"])
             single[Modality.TEXT] = _as_floats(words)
             joint = _pool(joint, words, calibration.text_weight) if fused.masks else words
-        return _Views((joint, np.clip(affect, -1, 1)), single, soft)
+        return _Views((joint, np.clip(affect, -1, 1)), single, soft, raw)
 
     def _joint(self, seen: Modality, logits: Mapping[Modality, Floats]) -> Floats:
         """What sound and picture say together.
@@ -208,7 +231,7 @@ class Perception:
         if calibration.voice_weight and Modality.AUDIO in logits and seen != Modality.AUDIO:
             voice = calibration.voice_weight * np.log(_softmax(logits[Modality.AUDIO]) + TINY)
             joint = voice + calibration.fusion_weight * np.log(_softmax(joint) + TINY)
-        return _softmax(joint / calibration.temperature["+".join(seen.names())])
+        return _softmax(joint / calibration.temperature[_name(seen)])
 
     def _read(self, transcript: str, temperature: float) -> Floats:
         """What the words say on their own."""
@@ -252,6 +275,7 @@ class _Views:
     joint: tuple[Floats, Floats]
     single: Mapping[Modality, tuple[float, ...]]
     soft: Floats | None
+    raw: Mapping[str, Floats]
 
 
 def fusion_inputs(
@@ -282,6 +306,11 @@ def present(features: WindowFeatures, mask: Modality) -> tuple[bool, bool, bool]
     """Whether there is sound, one picture, many pictures, of what a mask lets be used."""
     sees = Modality.VIDEO in mask
     return Modality.AUDIO in mask, sees, sees and features.moves
+
+
+def _name(mask: Modality) -> str:
+    """Name of a view in a manifest's calibration."""
+    return "+".join(mask.names())
 
 
 def _softmax(logits: Floats) -> Floats:

@@ -104,6 +104,13 @@ def arguments() -> list[DeclareLaunchArgument]:
             choices=["", *BOOLEAN],
             description="explain the states in words; empty = as in params_file",
         ),
+        DeclareLaunchArgument(
+            "adaptation",
+            default_value="",
+            choices=["", "off", "person"],
+            description="person = learn how the one in front of the robot differs from others; "
+            "empty = as in params_file",
+        ),
     ]
 
 
@@ -126,7 +133,8 @@ def names_in(text: str) -> list[str]:
 
 def chosen_parameters(context: LaunchContext) -> dict[str, object]:
     """Return the parameters that arguments set; an empty argument leaves the word to the file."""
-    given = {name: value_of(context, name) for name in ("bundle", "engine", "hop_s", "reasoning", "sources")}
+    names = ("bundle", "engine", "hop_s", "reasoning", "adaptation", "sources")
+    given = {name: value_of(context, name) for name in names}
     read = {"hop_s": float, "reasoning": "true".__eq__, "sources": names_in}
     chosen: dict[str, object] = {"autostart": value_of(context, "autostart") == "true"}
     for name, text in given.items():

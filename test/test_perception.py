@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emollama_ros.adaptation import Following
 from emollama_ros.bundle import MANIFEST, Bundle, packaged_path
 from emollama_ros.encoders import FRAMES_A_RUN, AudioEncoder, FrameCache
 from emollama_ros.engines import EngineOptions, load_engine
 from emollama_ros.estimate import Modality, Status
 from emollama_ros.labels import UNKNOWN
+from emollama_ros.manifest import Adaptation
 from emollama_ros.perception import Perception
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
 from emollama_ros.usable import usable_modalities
@@ -112,6 +114,44 @@ def test_the_same_window_gives_the_same_estimate(perception: Perception) -> None
     first = perception.perceive_one(window, 0)
     perception.reset()
     assert perception.perceive_one(window, 0).scores == first.scores
+
+
+def following(bundle: Bundle, strength: float = 1.0) -> Perception:
+    """A perception that follows people from the first window on, with means made up for this."""
+    views, means = (
+        ("audio", "video", "video+audio"),
+        tuple(map(tuple, 3 * np.eye(len(bundle.manifest.labels)))),
+    )
+    prior = Adaptation(dict.fromkeys(views, strength), dict.fromkeys(views, means), 3.0)
+    calibration = replace(bundle.manifest.calibration, adaptation=prior)
+    made = Perception(replace(bundle, manifest=replace(bundle.manifest, calibration=calibration)), CPU)
+    assert made.people is not None
+    made.people.use(Following(is_on=True, after_s=0.0))
+    return made
+
+
+def test_what_is_learnt_of_a_person_counts_from_the_next_window_on(
+    bundle: Bundle, perception: Perception
+) -> None:
+    follower, window = following(bundle), Window(0, 2 * S, frames(), sound(), "hello")
+    plain = perception.perceive_one(window)
+    assert follower.perceive_one(window).scores == plain.scores
+    later = replace(window, start_ns=2 * S, end_ns=4 * S)
+    second = follower.perceive_one(later)
+    assert second.scores != plain.scores
+    assert sum(second.scores) == pytest.approx(1.0, abs=1e-5)
+    assert all(second.views[m] != plain.views[m] for m in (Modality.AUDIO, Modality.VIDEO))
+    assert second.views[Modality.TEXT] == plain.views[Modality.TEXT]
+    assert (second.valence, second.arousal) == (plain.valence, plain.arousal)
+    assert follower.perceive([later], [0], [1])[0].scores == plain.scores, "another source, another person"
+    follower.reset(0)
+    assert follower.perceive_one(later).scores == plain.scores
+
+
+def test_a_bundle_that_knows_nothing_of_people_follows_nobody(bundle: Bundle) -> None:
+    calibration = replace(bundle.manifest.calibration, adaptation=None)
+    made = replace(bundle, manifest=replace(bundle.manifest, calibration=calibration))
+    assert Perception(made, CPU).people is None
 
 
 def test_frames_already_encoded_give_the_same_as_new_ones(perception: Perception) -> None:

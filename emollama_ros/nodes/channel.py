@@ -12,11 +12,13 @@ from emollama_ros.nodes.diagnostics import SourceView
 from emollama_ros.nodes.hearing import Hearing
 from emollama_ros.nodes.outlet import Outlet
 from emollama_ros.nodes.parameters import PerceptionParameters
+from emollama_ros.nodes.person_services import PersonServices
 from emollama_ros.nodes.sensors import Sensors
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
+    from emollama_ros.adaptation import Person
     from emollama_ros.pipeline import Feed, Health
     from emollama_ros.speech import Whisper
 
@@ -36,7 +38,7 @@ class Channel:
     """
 
     def __init__(self, node: LifecycleNode, name: str, now_ns: Callable[[], int]) -> None:
-        """Create the publishers.
+        """Create the publishers and the services.
 
         Args:
             node: Where to publish and subscribe.
@@ -47,6 +49,7 @@ class Channel:
         self._node, self._now_ns = node, now_ns
         self._prefix = f"{name}/" if name else ""
         self._outlet = Outlet(node, self._prefix)
+        self._services = PersonServices(node, self._prefix)
         self._sensors: Sensors | None = None
         self._feed: Feed | None = None
         self._hearing: Hearing | None = None
@@ -55,9 +58,10 @@ class Channel:
         self._is_denied = False
 
     def destroy(self) -> None:
-        """Unsubscribe and take the publishers away."""
+        """Unsubscribe and take the publishers and the services away."""
         self.close()
         self._outlet.destroy()
+        self._services.destroy()
 
     def begin(self, settings: PerceptionParameters) -> None:
         """Forget the last activation, and say soon what there is."""
@@ -65,15 +69,23 @@ class Channel:
         self.use(settings)
         self._said_ns = self._now_ns()
 
-    def open(self, settings: PerceptionParameters, feed: Feed, recogniser: Whisper | None = None) -> None:
+    def open(
+        self,
+        settings: PerceptionParameters,
+        feed: Feed,
+        recogniser: Whisper | None = None,
+        person: Person | None = None,
+    ) -> None:
         """Subscribe, and feed what comes to the pipeline.
 
         Args:
             settings: Topics, types and times.
             feed: Of this source.
             recogniser: Writes down what is said; ``None`` where others do, or nobody.
+            person: Whom the pipeline follows at this source; ``None`` where the bundle cannot.
         """
         self.use(settings)
+        self._services.person, self._services.is_perceiving = person, True
         self._hearing = Hearing(feed, recogniser) if recogniser else None
         self._feed, self._faults = feed, 0
         self._opened_ns = self._estimated_ns = self._now_ns()
@@ -87,6 +99,7 @@ class Channel:
         if self._hearing is not None:
             self._hearing.close()
         self._sensors = self._feed = self._hearing = None
+        self._services.person, self._services.is_perceiving = None, False
         self._outlet.forget()
 
     def end(self) -> None:
@@ -96,8 +109,10 @@ class Channel:
 
     def use(self, settings: PerceptionParameters) -> None:
         """Take parameters that are used at once."""
+        before, self._outlet.source_id = self._outlet.source_id, self.name or settings.source_id
+        if self._outlet.source_id != before and self._services.person is not None:
+            self._services.person.forget()  # whoever sets it knows that somebody else is there
         self._settings = settings
-        self._outlet.source_id = self.name or settings.source_id
 
     def tell(self, estimate: EmotionEstimate, health: Health) -> None:
         """Publish an estimate of the pipeline."""
@@ -137,7 +152,9 @@ class Channel:
         inputs = self._sensors.inputs if self._sensors else None
         health = self._feed.health() if self._feed else None
         speech = self._hearing.speech_health() if self._hearing else None
-        return SourceView(self.name, self._outlet.status, self._outlet.words, inputs, health, speech)
+        person = self._services.person.report() if self._services.person else None
+        words = self._outlet.words
+        return SourceView(self.name, self._outlet.status, words, inputs, health, speech, person)
 
     def _verdict(self, health: Health) -> tuple[Status, str] | None:
         """Return what is wrong so that there is no estimate; ``None`` when one cannot be there yet."""

@@ -59,6 +59,14 @@ CONTENTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "last error age": "how long ago that was first seen here",
         },
     ),
+    "adaptation": (
+        "what was learnt of the person in front of the robot, where the bundle can; one entry a source",
+        {
+            "evidence": "how long the person has been perceived; windows that overlap count once",
+            "neutral reference": "whether `emotion/set_neutral` was called for this person",
+            "offset {view}": "largest change of a logit of a view (`audio`, `video`, `video+audio`)",
+        },
+    ),
     "pipeline": (
         "how fast the model is",
         {
@@ -85,6 +93,7 @@ CONTENTS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "engine": "inference engine and device",
             "engine chosen because": "why that engine",
             "reasoning": "whether a language model is loaded",
+            "adaptation": "whether the bundle has what is needed to follow a person",
         },
     ),
     "process": (

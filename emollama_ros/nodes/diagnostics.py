@@ -22,6 +22,7 @@ from emollama_ros.nodes.vitals import Vitals
 if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticArray
 
+    from emollama_ros.adaptation import PersonReport
     from emollama_ros.pipeline import FeedHealth, Health
     from emollama_ros.speech.listener import SpeechHealth
 
@@ -66,6 +67,7 @@ class SourceView:
         inputs: What arrived; ``None`` while nothing is subscribed to.
         health: Of its feed; ``None`` while there is no pipeline.
         speech: Of the node's own speech-to-text; ``None`` where it does not write.
+        person: What was learnt of the person; ``None`` where nobody is followed.
     """
 
     name: str
@@ -74,6 +76,7 @@ class SourceView:
     inputs: Inputs | None = None
     health: FeedHealth | None = None
     speech: SpeechHealth | None = None
+    person: PersonReport | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,8 @@ class Reporter:
         """Return the entries of one report; call it once a second."""
         made = []
         for source in view.sources:
-            made += [self._perception(view, source), _inputs(view, source), *self._speech(view, source)]
+            made += [self._perception(view, source), _inputs(view, source)]
+            made += [*self._speech(view, source), *_person(source)]
         return [
             *made,
             self._pipeline(view),
@@ -282,6 +286,15 @@ def _inputs(view: NodeView, source: SourceView) -> Entry:
         facts.update(_meter_facts(role, getattr(inputs, _ATTRIBUTES[role]), view.now_ns))
     facts.update(_drift_facts(inputs))
     return Entry(name, worst(findings), _text(findings, _flow(inputs, view)), facts)
+
+
+def _person(source: SourceView) -> list[Entry]:
+    report = source.person
+    if report is None:
+        return []
+    facts = {"evidence": f"{report.evidence_s:.1f} s", "neutral reference": report.neutral}
+    facts.update({f"offset {view}": f"{size:.2f}" for view, size in report.offsets.items()})
+    return [Entry(_of("adaptation", source), Level.OK, report.words, facts)]
 
 
 _ATTRIBUTES = {"camera": "image", "microphone": "audio", "transcript": "transcript"}

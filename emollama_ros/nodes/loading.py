@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from emollama_ros.adaptation import Following, People
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.nodes.parameters import PerceptionParameters
 from emollama_ros.pipeline import EmotionPipeline, Feed, Health, PipelineConfig
@@ -17,6 +18,8 @@ from emollama_ros.uncertainty import uncertainty_of
 
 OnEstimate = Callable[[EmotionEstimate], None]
 OnReasoning = Callable[[Reasoning], None]
+#: Said of a bundle whose people cannot be followed.
+NOT_POSSIBLE = "with this bundle, its manifest has no calibration.adaptation"
 
 
 class Pipeline(Protocol):
@@ -92,6 +95,15 @@ def pipeline_config(
     )
 
 
+def following(parameters: PerceptionParameters) -> Following:
+    """What the parameters ask of following the people in front of the robot."""
+    return Following(
+        is_on=parameters.adaptation == "person",
+        after_s=parameters.adaptation_after_s,
+        forget_s=parameters.adaptation_forget_s,
+    )
+
+
 class PipelineMaker(Protocol):
     """Makes a fresh pipeline over a loaded model; results come in the pipeline's threads."""
 
@@ -116,12 +128,14 @@ class Model:
         facts: What it is, for diagnostics and logs.
         notices: What a user should know, such as that it cannot reason.
         config: What parameters ask of a pipeline over this model, for ``Pipeline.reconfigure``.
+        people: Whom it follows; ``None`` where the bundle cannot.
     """
 
     make_pipeline: PipelineMaker
     facts: Mapping[str, str]
     notices: tuple[str, ...] = ()
     config: Callable[[PerceptionParameters], PipelineConfig] = pipeline_config
+    people: People | None = None
 
 
 ModelLoader = Callable[[PerceptionParameters], Model]
@@ -156,6 +170,7 @@ def load_model(parameters: PerceptionParameters) -> Model:
         "engine": perception.device,
         "engine chosen because": choose(options).why,
         "reasoning": "on" if reasoner else "off",
+        "adaptation": "possible" if perception.people else f"not {NOT_POSSIBLE}",
     }
     frames, below = bundle.manifest.preprocessing, bundle.manifest.calibration.uncertain_below
 
@@ -168,4 +183,4 @@ def load_model(parameters: PerceptionParameters) -> Model:
         sources = max(1, len(parameters.sources))
         return EmotionPipeline(perception, reasoner, config(parameters), on_estimate, on_reasoning, sources)
 
-    return Model(make_pipeline, facts, notices, config)
+    return Model(make_pipeline, facts, notices, config, perception.people)

@@ -130,6 +130,26 @@ class PerceptionParameters:
         1.0,
         effect="live",
     )
+    adaptation: str = option(
+        "person",
+        "off, or person = learn how the one in front of the robot differs from others, and allow for it",
+        choices=("off", "person"),
+        effect="live",
+    )
+    adaptation_after_s: float = option(
+        8.0,
+        "how long somebody must have been perceived before that counts, seconds",
+        0.0,
+        600.0,
+        effect="live",
+    )
+    adaptation_forget_s: float = option(
+        300.0,
+        "time constant of forgetting what was learnt of a person, seconds",
+        10.0,
+        86400.0,
+        effect="live",
+    )
     reasoning: bool = option(True, "explain the states in words on emotion/reasoning", effect="live")
     reasoning_interval_s: float = option(
         3.0,

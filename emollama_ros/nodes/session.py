@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emollama_ros.estimate import EmotionEstimate, Reasoning
 from emollama_ros.nodes.channel import Channel
+from emollama_ros.nodes.loading import following
 from emollama_ros.nodes.outbox import Outbox
 from emollama_ros.nodes.parameters import PerceptionParameters
 from emollama_ros.nodes.watchdog import Watchdog
@@ -44,9 +45,10 @@ class Session:
             lambda reasoning: self._outbox.put(lambda: self._explain(reasoning)),
             settings,
         )
+        self._follow(settings)
         self._pipeline.start()
         for channel, feed in zip(self._channels, self._pipeline.feeds, strict=True):
-            channel.open(settings, feed, recogniser)
+            channel.open(settings, feed, recogniser, model.people and model.people.at(feed.source))
         return self
 
     def stop(self) -> None:
@@ -63,6 +65,7 @@ class Session:
         """Take parameters that need no fresh pipeline."""
         assert self._pipeline is not None
         self._settings = settings
+        self._follow(settings)
         self._pipeline.reconfigure(self._model.config(settings))
 
     def tick(self) -> None:
@@ -72,6 +75,10 @@ class Session:
         self._watchdog.look(self.health.busy_ms, self._settings.watchdog_s)
         for channel in self._channels:
             channel.tick(self.health)
+
+    def _follow(self, settings: PerceptionParameters) -> None:
+        if self._model.people is not None:
+            self._model.people.use(following(settings))
 
     def _tell(self, estimate: EmotionEstimate) -> None:
         if self._pipeline is not None:  # else late news

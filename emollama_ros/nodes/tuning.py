@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rcl_interfaces.msg import SetParametersResult
 
 from emollama_ros.errors import ConfigError
+from emollama_ros.nodes.loading import NOT_POSSIBLE
 from emollama_ros.nodes.parameters import PerceptionParameters, checked, declare, effects, read
 
 if TYPE_CHECKING:
@@ -80,4 +81,6 @@ class Tuning:
                 "parameter reasoning: True needs the language model, which was not loaded when the node was"
                 " configured; deactivate and clean up, set it, configure and activate"
             )
+        if name == "adaptation" and value != "off" and model.people is None:
+            return f"parameter adaptation: {value!r} is not possible {NOT_POSSIBLE}"
         return ""

@@ -39,6 +39,7 @@ def test_arguments_are_those_of_nav2_and_ours():
         "engine",
         "hop_s",
         "reasoning",
+        "adaptation",
     }
 
 

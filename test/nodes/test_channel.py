@@ -58,6 +58,9 @@ class FakeNode:
 
         return Publisher()
 
+    def create_service(self, kind, name, answer):
+        return None
+
     def count_publishers(self, topic):
         return 1
 

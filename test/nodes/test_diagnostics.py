@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from emollama_ros.adaptation import PersonReport
 from emollama_ros.conditions import Level
 from emollama_ros.estimate import Status
 from emollama_ros.nodes import vitals
@@ -28,6 +29,7 @@ FACTS = {
     "engine": "cpu (onnxruntime 1.2)",
     "engine chosen because": "auto: no CUDA driver with a device",
     "reasoning": "on",
+    "adaptation": "possible",
 }
 VITALS = Vitals(12.5, 7, 300 * 2**20, 310 * 2**20, 40, 2**30, 8 * 2**30)
 
@@ -93,7 +95,8 @@ def entries(*views, vitals=VITALS):
 def test_every_value_is_explained_and_every_explanation_is_of_a_value(two_minutes):
     inputs, now = two_minutes
     feed, speech = feed_health(last_error="odd", faults=1), SpeechHealth(3, 1, 1, {"no voice": 1}, 1, "odd")
-    source = SourceView("", Status.OK, "perceiving", inputs, feed, speech)
+    person = PersonReport("allowing for the person", 12.0, {"audio": 0.5}, "not set")
+    source = SourceView("", Status.OK, "perceiving", inputs, feed, speech, person)
     found = entries(view(now, source, health=health(reasoning_error="odd", reasoning_faults=1)))
     assert list(found) == list(CONTENTS)
     for name, (_, contents) in CONTENTS.items():
