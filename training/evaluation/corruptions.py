@@ -369,7 +369,7 @@ def _source(clip: RawClip) -> str:
 
 
 def _content(clip: RawClip) -> int:
-    return zlib.crc32(np.ascontiguousarray(clip.frames), zlib.crc32(np.ascontiguousarray(clip.samples)))
+    return zlib.crc32(clip.frames.tobytes(), zlib.crc32(clip.samples.tobytes()))
 
 
 def _version() -> str:

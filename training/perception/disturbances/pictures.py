@@ -179,7 +179,7 @@ def random_pictures(frames: Frames, rng: np.random.Generator) -> Frames:
 
 def clutter(height: int, width: int, rng: np.random.Generator) -> Frames:
     """Paint a background (height, width, 3) without anybody: wall, furniture, texture, a bit out of focus."""
-    image = Image.fromarray(_paint(rng, 3, 3)).resize((width, height), Image.BICUBIC)
+    image = Image.fromarray(_paint(rng, 3, 3)).resize((width, height), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(image)
     for _ in range(rng.integers(8, 25)):
         shape = (pen.rectangle, pen.ellipse, pen.line)[rng.integers(3)]
@@ -217,7 +217,7 @@ def _pasted(background: Frames, frame: Frames, alpha: NDArray[np.uint16], y: int
     height, width = alpha.shape[:2]
     if (height, width) == frame.shape[:2]:
         return frame
-    small = np.asarray(Image.fromarray(frame).resize((width, height), Image.BILINEAR))
+    small = np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR))
     made = background.copy()
     behind = made[y : y + height, x : x + width]
     behind[:] = (behind * (256 - alpha) + small * alpha) >> 8
@@ -286,7 +286,7 @@ def _hand(side: int, rng: np.random.Generator) -> Image.Image:
         left = (0.2 + 0.155 * finger) * size
         top = size * rng.uniform(0, 0.12)
         pen.rounded_rectangle((left, top, left + 0.13 * size, 0.7 * size), 0.065 * size, fill=colour)
-    return image.rotate(float(rng.uniform(-60, 60)), Image.BILINEAR)
+    return image.rotate(float(rng.uniform(-60, 60)), Image.Resampling.BILINEAR)
 
 
 def _mask(side: int, rng: np.random.Generator) -> Image.Image:
@@ -309,7 +309,7 @@ def _thing(side: int, rng: np.random.Generator) -> Image.Image:
     half = np.array([stretch, 1 / stretch]) * side / 2
     low, high = (image.size[0] / 2 + sign * half for sign in (-1, 1))
     pen.rounded_rectangle((*low, *high), side * rng.uniform(0, 0.4), fill=colour)
-    return image.rotate(float(rng.uniform(-90, 90)), Image.BILINEAR)
+    return image.rotate(float(rng.uniform(-90, 90)), Image.Resampling.BILINEAR)
 
 
 def _sheet(side: float, colour: tuple[int, ...]) -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -58,7 +58,7 @@ def babble(
             pauses of speech are made, in no language.
     """
     talkers = [_talker(len(samples), others, rng) for _ in range(rng.integers(1, 4))]
-    mixed = sum(_unit(talker) * 10 ** (rng.uniform(-6, 0) / 20) for talker in talkers)
+    mixed = np.sum([_unit(talker) * 10 ** (rng.uniform(-6, 0) / 20) for talker in talkers], axis=0)
     return samples + speech_level(samples) * strength**2 * _unit(mixed)
 
 
@@ -103,7 +103,8 @@ def level(samples: Samples, strength: float, rng: np.random.Generator) -> Sample
     gain_db = most * strength * rng.uniform(0.7, 1)
     swing_db = 6 * strength * _curve(len(samples), 1.0, rng)
     steps = 2.0**15 - 1
-    return np.round(samples * 10 ** ((gain_db + swing_db) / 20) * steps) / steps
+    changed = samples * 10 ** ((gain_db + swing_db) / 20)
+    return (np.round(changed * steps) / steps).astype(np.float32)
 
 
 @of_sound
