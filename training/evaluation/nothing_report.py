@@ -8,6 +8,7 @@ so that it shows when only the generator was learnt.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,10 +136,12 @@ def report(told: Sequence[Told], about: Mapping[str, Any]) -> dict[str, Any]:
 
 def markdown(found: Mapping[str, Any]) -> str:
     """A report as tables; a mean confidence above the bound is marked."""
-    head = "clips | mean confidence | highest | uncertain | nothing usable | a label | commonest label\n"
+    head = "clips | mean confidence | highest | uncertain | nothing usable | a label | commonest label |\n"
     head += "|---|---|---|---|---|---|---|---|"
     about = f"{found['bundle']}, uncertain below {found['uncertain_below']}, clips of seed {found['seed']}."
     rows = [("all", found["all"]), *found["by_maker"].items(), *found["by_inputs"].items()]
+    needed = found["all"]["threshold_for_95_percent"]
+    about += f" A threshold of {needed} would withhold 95 % of what could be perceived."
     lines = [about, "", f"| where nobody is | {head}"]
     lines += [f"| {name} | {_cells(row)} |" for name, row in rows]
     for _, maker in _unique([(0, row["made_by"], "") for row in found["kinds"]]):
@@ -177,11 +180,20 @@ def _row(told: Sequence[Told]) -> dict[str, Any]:
         "clips": len(told),
         "mean_confidence": round(float(np.mean(sure)), 4) if sure else None,
         "highest_confidence": round(float(np.max(sure)), 4) if sure else None,
+        "threshold_for_95_percent": _threshold(sure),
         "uncertain": _share(told, {UNCERTAIN}),
         "unknown": _share(told, {UNKNOWN}),
         "a_label": round(1 - _share(told, {UNCERTAIN, UNKNOWN}), 4),
         "commonest_label": labels.most_common(1)[0][0] if labels else None,
     }
+
+
+def _threshold(sure: Sequence[float]) -> float | None:
+    """The lowest threshold, in hundredths, that withholds 95 % of the labels."""
+    if not sure:
+        return None
+    highest_withheld = float(np.quantile(sure, 0.95, method="higher"))
+    return math.floor(highest_withheld * 100 + 1) / 100
 
 
 def _share(told: Sequence[Told], labels: set[str]) -> float:

@@ -72,8 +72,8 @@ def test_confidences_are_summed_up_over_what_could_be_perceived() -> None:
     told = measure(Scripted([0.2, 0.6, 0.3, 0.0]), clips, Uncertainty(0.4))
     found = report(told, {"bundle": "b", "uncertain_below": 0.4, "seed": 1})
     assert found["all"] == {
-        "clips": 4, "mean_confidence": 0.3667, "highest_confidence": 0.6, "uncertain": 0.5, "unknown": 0.25,
-        "a_label": 0.25, "commonest_label": "sad",
+        "clips": 4, "mean_confidence": 0.3667, "highest_confidence": 0.6, "threshold_for_95_percent": 0.61,
+        "uncertain": 0.5, "unknown": 0.25, "a_label": 0.25, "commonest_label": "sad",
     }  # fmt: skip
     assert found["by_maker"][GENERATED]["mean_confidence"] == 0.4
     assert [(row["kind"], row["unknown"]) for row in found["kinds"]] == [("hum", 0.0), ("night", 0.5)]
