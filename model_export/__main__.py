@@ -78,12 +78,17 @@ def cues(
     first_person: Annotated[int, typer.Option(min=0, help="Number of the first person to learn from.")] = 0,
     last_person: Annotated[int, typer.Option(min=0, help="And of the last.")] = 2**31 - 1,
     voices: Annotated[int, typer.Option(min=0, help="Sentences they say besides the clips.")] = 2400,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder with emodb and javanese_av: how people usually speak.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
 ) -> None:
     """Fit detectors of what faces and voices show, for reasonings to name, and keep them in the bundle."""
     from model_export.cues import add_cues, table
 
-    written, quality = add_cues(folder, synthesis, range(first_person, last_person + 1), voices, threads)
+    written, quality = add_cues(
+        folder, synthesis, range(first_person, last_person + 1), voices, root, threads
+    )
     typer.echo(table(quality))
     entry = written.manifest.files["cues.npz"]
     typer.echo(f"{folder}: {entry.name}, {entry.bytes:,} bytes; manifest sha256 {written.sha256}")

@@ -15,15 +15,29 @@ from emollama_ros.language.phrases import Claim
 from emollama_ros.manifest import BundleFile
 from model_export.manifest import render
 from training.evaluation.reasoning_truth import read_truth
-from training.perception.cue_head import Quality, clip_windows, collect, fit_cue_head, voice_windows
+from training.perception.cue_head import (
+    Quality,
+    clip_windows,
+    collect,
+    fit_cue_head,
+    usual_windows,
+    voice_windows,
+)
 from training.synthesis.options import Options
 
 #: Sentences said besides the clips, and the seed of what they are.
 VOICES, _SEED = 2400, 5
+#: Real sources with neutral speech that may be trained on.
+REAL = ("emodb", "javanese_av")
 
 
 def add_cues(
-    folder: Path, synthesis: Path, persons: range, voices: int = VOICES, threads: int = 2
+    folder: Path,
+    synthesis: Path,
+    persons: range,
+    voices: int = VOICES,
+    root: Path | None = None,
+    threads: int = 2,
 ) -> tuple[Bundle, dict[Claim, Quality]]:
     """Fit detectors on generated people, and keep them in a bundle.
 
@@ -34,6 +48,7 @@ def add_cues(
         synthesis: Folder of ``python -m training.synthesis``.
         persons: Numbers of the people to learn from. Keep some for measuring.
         voices: Sentences that these people say besides, made on the spot; 0 for none.
+        root: Folder of real sources, whose neutral speech says what is usual; None goes without.
         threads: CPU threads.
 
     Returns:
@@ -50,12 +65,15 @@ def add_cues(
     if voices:
         options = Options(seed=_SEED, first_person=numbers[0], people=numbers[-1] - numbers[0] + 1)
         windows = chain(windows, voice_windows(voices, options))
+    if root:
+        windows = chain(windows, usual_windows(root, REAL))
     head, quality = fit_cue_head(collect(bundle, windows, threads))
     if not quality:
         raise ConfigError(f"{synthesis}: {len(records)} clips are too few to fit any detector on; make more")
     write_cue_head(head, folder / CUES)
     made = f"{len(records)} generated clips and {voices} voices of {len(numbers)} people"
-    _enter(bundle, f"fitted on {made}")
+    real = f"; neutral speech of {', '.join(REAL)} as what is usual" if root else ""
+    _enter(bundle, f"fitted on {made}{real}")
     return Bundle.load(folder), quality
 
 

@@ -1,6 +1,7 @@
 """What may be said about one estimate, as a grammar.
 
-    OPENING [: clause [[, clause] and clause]] [, although clause]. [agreement or conflict.] [missing.]
+    OPENING [: clause [[, clause] and clause]] [, although clause [and clause]]. [agreement or conflict.]
+    [missing.]
 
 The opening names the published label with its degree of certainty; clauses name cues that were measured, as
 many of them as there is room for; what is missing is said, and nothing is said about it. Nothing else can be
@@ -19,7 +20,7 @@ from emollama_ros.language.grammar import Option
 from emollama_ros.language.phrases import CLAUSES, Claim
 
 #: Cues offered to the model to choose from, cues it may name, and cues it may name against the label.
-OFFERED, NAMED, AGAINST = 4, 4, 2
+OFFERED, NAMED, AGAINST = 5, 5, 2
 #: Probability from which a view that says something else is reported.
 _CONFLICT_FROM = 0.4
 #: Say little about a person, or nothing, like the lighting: offered only where there is nothing else.
@@ -95,8 +96,9 @@ def select_cues(estimate: EmotionEstimate) -> tuple[tuple[Cue, ...], tuple[Cue, 
     ]
     stances = {c.name: phrases.stance(estimate.label, (c.name, c.level)) for c in known}
 
-    def weight(cue: Cue) -> tuple[int, bool, float]:
-        return stances[cue.name], cue.name != _FOR_ALL_TO_HEAR, cue.strength
+    def weight(cue: Cue) -> tuple[bool, int, float]:
+        stands_out = cue.strength > 0 and cue.name != _FOR_ALL_TO_HEAR
+        return stands_out, stances[cue.name], cue.strength
 
     telling = [c for c in known if c.strength > 0 or stances[c.name] > 0]
     supporting = sorted((c for c in telling if stances[c.name] >= 0), key=weight, reverse=True)
@@ -152,7 +154,9 @@ class Sentences:
             "joint": self._joint,
             "last": lambda state: self._clauses(state, " ", "closing"),
             "closing": self._closing,
-            "against": self._against,
+            "against": lambda state: self._contrasts(state, "contrast"),
+            "contrast": self._contrast,
+            "more": lambda state: self._contrasts(state, "end"),
             "end": lambda state: [self._sentence_end("")],
             "views": self._views,
             "missing": self._missing,
@@ -183,16 +187,15 @@ class Sentences:
         return self._closing(state)
 
     def _joint(self, state: Progress) -> Sequence[Option]:
-        """After a clause, giving ``a``, ``a and b`` or the list ``a, b and c``."""
+        """After a clause, giving ``a``, ``a and b`` or a list ``a, b and c``."""
         left = min(NAMED, len(self._evidence.supporting)) - len(state.named)
         unsaid = sum(c.strength > 0 and c.name not in state.named for c in self._evidence.supporting)
-        joined = (
-            [Option(" and", replace(state, stage="last"), early=min(left, unsaid) > 1)] if left > 0 else []
-        )
-        if state.listing:
-            return joined
+        more = min(left, unsaid)
+        joined = [Option(" and", replace(state, stage="last"), early=more > 1)] if left > 0 else []
         listed = self._clauses(replace(state, listing=True), ", ", "joint") if left > 1 else []
-        ends = [replace(o, early=o.early or min(left, unsaid) > 0) for o in self._closing(state)]
+        if state.listing:  # which "and" must close
+            return [*joined, *(listed if more > 1 else [])]
+        ends = [replace(o, early=o.early or more > 0) for o in self._closing(state)]
         return [*ends, *joined, *listed]
 
     def _closing(self, state: Progress) -> Sequence[Option]:
@@ -207,9 +210,19 @@ class Sentences:
             for clause in CLAUSES[cue.name, cue.level]
         ]
 
-    def _against(self, state: Progress) -> Sequence[Option]:
-        cues = self._evidence.against
-        return [Option(f" {clause}", Progress("end")) for c in cues for clause in CLAUSES[c.name, c.level]]
+    def _contrasts(self, state: Progress, stage: str) -> Sequence[Option]:
+        return [
+            Option(f" {clause}", replace(state, stage=stage, named=(*state.named, cue.name)))
+            for cue in self._evidence.against
+            if cue.name not in state.named
+            for clause in CLAUSES[cue.name, cue.level]
+        ]
+
+    def _contrast(self, state: Progress) -> Sequence[Option]:
+        """After a clause against the label: the other one, where there are two."""
+        more = any(cue.name not in state.named for cue in self._evidence.against)
+        joined = [Option(" and", replace(state, stage="more"))] if more else []
+        return [replace(self._sentence_end(""), early=more), *joined]
 
     def _views(self, state: Progress) -> Sequence[Option]:
         e = self._evidence

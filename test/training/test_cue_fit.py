@@ -69,3 +69,8 @@ def test_what_lies_between_true_and_noticed_is_neither():
 
     truth = truth_of([clip(-20.0, ("loud",)), clip(-20.0, ()), clip(-22.8, ()), clip(-26.0, ())])
     assert truth[LOUD].tolist() == [1, -1, -1, 0]
+
+
+def test_neutral_speech_of_real_people_is_not_loud_and_may_have_pauses():
+    truth = truth_of([{"person": -1, "usual": True}])
+    assert truth[LOUD].tolist() == [0] and truth["voice.pauses", "many"].tolist() == [-1]
