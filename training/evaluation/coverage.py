@@ -206,7 +206,7 @@ def aurc_figure(scored: Scored, draws: int = DRAWS, seed: int = 0) -> Figure:
     for start in range(0, draws, _BATCH):
         size = min(_BATCH, draws - start)
         drawn = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size)
-        found.append(aurc(confidence, right, drawn[:, owner]))
+        found.append(aurc(confidence, right, drawn[:, owner].astype(np.float64)))
     low, high = np.percentile(np.concatenate(found), [2.5, 97.5])
     return Figure(float(aurc(confidence, right)), (float(low), float(high)))
 
@@ -227,7 +227,7 @@ def calibration_figure(scored: Scored, draws: int = DRAWS, seed: int = 0) -> Fig
         value: Floats = np.abs(gaps).sum(-1) / counts.sum(-1)
         return value
 
-    return _figure(parts, scored.persons, error, draws, seed)
+    return _figure(parts, scored.persons.tolist(), error, draws, seed)
 
 
 def at_threshold(scored: Scored, threshold: float, draws: int = DRAWS, seed: int = 0) -> Threshold:
@@ -246,7 +246,9 @@ def at_threshold(scored: Scored, threshold: float, draws: int = DRAWS, seed: int
     of_told = share(1, lambda sums: sums[..., 0])
     of_withheld = share(2, lambda sums: sums[..., 3] - sums[..., 0])
     coverage = share(0, lambda sums: sums[..., 3])
-    figures = (_figure(parts, scored.persons, s, draws, seed) for s in (coverage, of_told, of_withheld))
+    figures = (
+        _figure(parts, scored.persons.tolist(), s, draws, seed) for s in (coverage, of_told, of_withheld)
+    )
     return Threshold(threshold, *figures)
 
 

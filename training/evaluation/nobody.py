@@ -88,7 +88,7 @@ def _alarm(rng: np.random.Generator) -> Samples:
     """A square wave that is switched on and off."""
     time = np.arange(_SAMPLES) / RATE
     on = np.sin(2 * np.pi * rng.uniform(1, 6) * time) > rng.uniform(-0.5, 0.5)
-    return _loud(on * np.sign(np.sin(2 * np.pi * rng.uniform(300, 2500) * time)), rng)
+    return _loud(on.astype(np.float64) * np.sign(np.sin(2 * np.pi * rng.uniform(300, 2500) * time)), rng)
 
 
 def _bells(rng: np.random.Generator) -> Samples:

@@ -32,7 +32,7 @@ def look(still: Floats, rng: np.random.Generator) -> Floats:
         side = share * min(height, width)
         scale = SIDE / side
         centre = (side / 2 + across * (width - side), side / 2 + down * (height - side))
-        view = cv2.getRotationMatrix2D(centre, turn, scale)
+        view: Floats = np.asarray(cv2.getRotationMatrix2D(centre, turn, scale), np.float64)
         view[:, 2] += SIDE / 2 - np.array(centre)
         found.append(cv2.warpAffine(still.astype(np.float32), view, (SIDE, SIDE), flags=cv2.INTER_AREA,
                                     borderMode=cv2.BORDER_REFLECT_101))  # fmt: skip
@@ -47,7 +47,7 @@ def _path(rng: np.random.Generator) -> Floats:
     if moves == "hand":
         path += np.cumsum(rng.normal(0, (0.03, 0.03, 0.4, 0.002), (COUNT, 4)), axis=0)
     elif moves == "turns":
-        path[:, 0] = np.linspace(*rng.random(2), COUNT)
+        path[:, 0] = np.linspace(rng.random(), rng.random(), COUNT)
     elif moves == "drives":
         path[:, 3] = np.linspace(begin[3], rng.uniform(0.6, 1.0), COUNT)
     path[:, :2] = path[:, :2].clip(0, 1)
@@ -88,4 +88,4 @@ def _compressed(picture: Frames, quality: int) -> Frames:
     if not quality:
         return picture
     _, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)

@@ -169,7 +169,7 @@ def _tree(canvas: Floats, horizon: int, rng: np.random.Generator) -> None:
 def _light(rng: np.random.Generator) -> Floats:
     """Factor on every frame: steady, flickering, switched, a screen's glow, or a beam that wanders."""
     kind = rng.choice(["steady", "flicker", "switch", "screen", "beam"], p=[0.45, 0.15, 0.1, 0.15, 0.15])
-    light = np.ones((COUNT, 1, 1, 3), np.float32)
+    light: Floats = np.ones((COUNT, 1, 1, 3), np.float32)
     if kind == "flicker":
         light *= (1 + rng.normal(0, rng.uniform(0.02, 0.25), (COUNT, 1, 1, 1))).clip(0.2, 1.6)
     elif kind == "switch":

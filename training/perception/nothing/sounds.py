@@ -192,7 +192,8 @@ def _beeps(rng: np.random.Generator) -> Floats:
 def _creak(rng: np.random.Generator) -> Floats:
     """A door: a rough tone that glides."""
     length = int(rng.uniform(0.3, 1.2) * RATE)
-    hz = np.linspace(*rng.uniform(60, 420, 2), length) * np.exp(np.cumsum(rng.normal(0, 0.002, length)))
+    begin, end = rng.uniform(60, 420, 2).tolist()
+    hz = np.linspace(begin, end, length) * np.exp(np.cumsum(rng.normal(0, 0.002, length)))
     amplitudes = rng.exponential(1, 20) * np.arange(1, 21) ** -0.4
     return place(tone(np.clip(hz, 40, 700), amplitudes, rng, length) * np.hanning(length),
                  int(rng.integers(0, COUNT)))  # fmt: skip
