@@ -151,11 +151,12 @@ class Perception:
         ]
 
     def _learn(self, windows: Sequence[Window], sources: Sequence[int], views: Sequence[_Views]) -> None:
-        """Let what was found count for the windows to come."""
+        """Let what was found count for the windows to come; where nothing is sure, nobody may be there."""
+        least = self.bundle.manifest.calibration.uncertain_below
         for window, source, found in zip(windows, sources, views, strict=True):
-            if self.people is not None and found.raw:
-                person = self.people.at(source)
-                person.observe(window.start_ns, window.end_ns, found.raw, found.joint[0])
+            scores = found.joint[0]
+            if self.people is not None and found.raw and scores.max() >= least:
+                self.people.at(source).observe(window.start_ns, window.end_ns, found.raw, scores)
 
     def _estimate(
         self, window: Window, usable: Modality, faults: Sequence[str], views: _Views, cues: Sequence[Cue]

@@ -10,7 +10,7 @@ import typer
 
 from emollama_ros.bundle import Bundle, Calibration, packaged_path
 from emollama_ros.errors import ConfigError, InputError
-from emollama_ros.manifest import TensorSpec
+from emollama_ros.manifest import TensorSpec, parse_calibration
 from model_export.checkpoint import Trained
 from model_export.trained_bundle import UNCALIBRATED, Choices, LanguageWeights, Precision
 from model_export.verification import markdown, read_clips, verify, write_report
@@ -50,9 +50,9 @@ def choices_of(
 
 def _calibration(path: Path) -> Calibration:
     try:
-        return Calibration(**_json(path))
-    except TypeError as error:
-        raise InputError(f"{path}: no calibration ({error})") from None
+        return parse_calibration(_json(path))
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: no calibration ({type(error).__name__}: {error})") from None
 
 
 def _json(path: Path) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,12 +177,8 @@ def _calibration(choices: Choices) -> Calibration:
     if words is None:
         return own
     other = words.manifest.calibration
-    return Calibration(
-        {**own.temperature, "text": other.temperature["text"]},
-        own.fusion_weight,
-        other.text_weight,
-        own.voice_weight,
-    )
+    temperature = {**own.temperature, "text": other.temperature["text"]}
+    return replace(own, temperature=temperature, text_weight=other.text_weight)
 
 
 def prompt_of(trained: Trained) -> Prompt:

@@ -116,14 +116,14 @@ def test_the_same_window_gives_the_same_estimate(perception: Perception) -> None
     assert perception.perceive_one(window, 0).scores == first.scores
 
 
-def following(bundle: Bundle, strength: float = 1.0) -> Perception:
+def following(bundle: Bundle, uncertain_below: float = 0.0) -> Perception:
     """A perception that follows people from the first window on, with means made up for this."""
     views, means = (
         ("audio", "video", "video+audio"),
         tuple(map(tuple, 3 * np.eye(len(bundle.manifest.labels)))),
     )
-    prior = Adaptation(dict.fromkeys(views, strength), dict.fromkeys(views, means), 3.0)
-    calibration = replace(bundle.manifest.calibration, adaptation=prior)
+    prior = Adaptation(dict.fromkeys(views, 1.0), dict.fromkeys(views, means), 3.0)
+    calibration = replace(bundle.manifest.calibration, adaptation=prior, uncertain_below=uncertain_below)
     made = Perception(replace(bundle, manifest=replace(bundle.manifest, calibration=calibration)), CPU)
     assert made.people is not None
     made.people.use(Following(is_on=True, after_s=0.0))
@@ -146,6 +146,13 @@ def test_what_is_learnt_of_a_person_counts_from_the_next_window_on(
     assert follower.perceive([later], [0], [1])[0].scores == plain.scores, "another source, another person"
     follower.reset(0)
     assert follower.perceive_one(later).scores == plain.scores
+
+
+def test_nothing_is_learnt_of_a_window_in_which_nothing_is_sure(bundle: Bundle) -> None:
+    follower, window = following(bundle, uncertain_below=1.0), Window(0, 2 * S, frames(), sound())
+    first = follower.perceive_one(window)
+    assert follower.perceive_one(replace(window, start_ns=2 * S, end_ns=4 * S)).scores == first.scores
+    assert follower.people and follower.people.at(0).report().evidence_s == 0
 
 
 def test_a_bundle_that_knows_nothing_of_people_follows_nobody(bundle: Bundle) -> None:
