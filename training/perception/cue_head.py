@@ -62,6 +62,8 @@ _NOT_AGAINST_USUAL = frozenset({
     ("voice.pauses", "many"), ("voice.manner", "even"), ("voice.register", "raised"),
     ("voice.register", "lowered"),
 })  # fmt: skip
+#: A detector that is right less often than this, on people it was not fitted on, or never sure, is not kept.
+LEAST_PRECISION = 0.7
 #: Fewest clips on either side from which a detector is fitted.
 _FEWEST = 12
 
@@ -210,10 +212,10 @@ def _stacked(rows: Sequence[Floats | None]) -> Floats:
 
 
 def fit_cue_head(data: Examples) -> tuple[CueHead, dict[Claim, Quality]]:
-    """Fit a detector for every cue that is there often enough.
+    """Fit a detector for every cue that is there often enough, and keep those that can be relied on.
 
     Returns:
-        The detectors, and how each does on people it was not fitted on.
+        The detectors, and how each that was fitted does on people it was not fitted on.
     """
     quality: dict[Claim, Quality] = {}
     heads = {}
@@ -251,6 +253,8 @@ def _fit(
             continue
         weights, bias, found = _detector(projected[known], truth[known], persons[known])
         quality[claim] = found
+        if not found.precision >= LEAST_PRECISION:
+            continue
         kept.append((claim, (axes.T @ weights).astype(np.float32), bias))
     if not kept:
         return None
