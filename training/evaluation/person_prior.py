@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from emollama_ros.manifest import Adaptation
 from training.perception.calibration import log_softmax, pooled, temperature
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]
 
 #: The ratio of variances is multiplied by this: scores are no labels, so a window tells less than the model
 #: of known labels says. 1, 2, 4 and 8 were tried on people who are not scored in any report.
@@ -74,7 +75,8 @@ def _fit_view(
     known = {name: logits - habits(logits - means[name][shown], whose) for name, logits in raw.items()}
     before, after = (_joint(view, logits) for logits in (raw, known))
     warm, cool = temperature(before, shown), temperature(after, shown)
-    doubt = label_means(np.exp(log_softmax(after / cool)), shown, whose)
+    scores: Floats = after / cool
+    doubt = label_means(np.exp(log_softmax(scores)), shown, whose)
     within, between = variances(raw[view] - means[view][shown], whose)
     size = raw[view].shape[1]
     return _Fit(
@@ -114,7 +116,7 @@ def label_means(values: Floats, truth: NDArray[np.int64], persons: NDArray[np.st
         own = [values[shown & (persons == person)].mean(0) for person in np.unique(persons[shown])]
         means[label] = np.mean(own, 0)
     for label in np.flatnonzero(np.isnan(means[:, 0])):
-        means[label] = _like_the_others(means, label)
+        means[label] = _like_the_others(means, int(label))
     return means
 
 

@@ -22,7 +22,7 @@ from training.evaluation.metrics import bootstrap, confusion_parts, confusion_sc
 from training.evaluation.person_prior import fit_prior
 from training.perception.calibration import log_softmax, pooled, temperature
 
-Floats = NDArray[np.float64]
+Floats = NDArray[Any]
 Indices = NDArray[np.int64]
 
 #: Every clip counts as a window of this length that overlaps with no other.
@@ -305,7 +305,8 @@ class Bench:
         raw = {view: self._given.views[view][row] for view in RAW[self._modalities]}
         allowed = person.corrected(now_ns, raw)
         joint = self._joint({view: logits[None] for view, logits in allowed.items()})
-        person.observe(now_ns - WINDOW_NS, now_ns, raw, np.exp(log_softmax(joint / heat))[0])
+        scores: Floats = joint / heat
+        person.observe(now_ns - WINDOW_NS, now_ns, raw, np.exp(log_softmax(scores))[0])
         return joint[0]
 
 
@@ -318,7 +319,7 @@ def compared(truth: Indices, before: Indices, after: Indices, persons: Sequence[
         own = sums[..., of * size * size : (of + 1) * size * size]
         return confusion_scores(own.reshape(*own.shape[:-1], size, size))["uar"]
 
-    figures = {
+    figures: dict[str, Callable[[Floats], Floats]] = {
         "without": lambda sums: uar(sums, 0),
         "with": lambda sums: uar(sums, 1),
         "gain": lambda sums: uar(sums, 1) - uar(sums, 0),
