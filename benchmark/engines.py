@@ -27,7 +27,7 @@ BLOCK, WARM_UP = 10, 2
 #: Frames of 10 ms of the two lengths of sound that are compared.
 MELS = {"audio_4s": 400, "audio_padded_to_30s": 3000}
 #: What the fusion reads of one window: a row for sound and pictures, one for each of them alone.
-FUSION = {"audio": (3, 4, 16, 384), "image": (3, 1280), "video": (3, 16, 1280)}
+FUSION = {"audio": (3, 4, 16, 384), "image": (3, 256), "video": (3, 16, 256)}
 PRESENT = ((1, 1), (0, 1), (1, 0))
 Arrays = dict[str, np.ndarray]
 Ask = Callable[[str, int], list[float]]
@@ -81,7 +81,7 @@ def torch_runs(folder: Path, threads: int) -> dict[str, Callable[[], Any]]:
     try:
         import torch
 
-        from training.networks.efficientnet import EfficientNetLite0, FrameEncoder
+        from training.networks.glimpse import FrameEncoder
         from training.networks.perception_net import PerceptionNet
         from training.networks.whisper import WhisperEncoder
     except ImportError:
@@ -90,7 +90,7 @@ def torch_runs(folder: Path, threads: int) -> dict[str, Callable[[], Any]]:
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
     networks = {
-        "vision": FrameEncoder(EfficientNetLite0()).eval(),
+        "vision": FrameEncoder().eval(),
         "audio": WhisperEncoder().eval(),
         "fusion": PerceptionNet().eval(),
     }

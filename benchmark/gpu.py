@@ -33,7 +33,7 @@ from benchmark.gpu_timing import PRECISIONS, Ceilings, Repeats, latencies, preci
 from benchmark.gpu_training import TINY, StepPlan, measure_step
 from benchmark.llama_step import LLAMA2_7B, SMOLLM2_135M, Shape
 from benchmark.record import ROOT, document, significant, summary, write
-from training.networks.efficientnet import EfficientNetLite0, FrameEncoder
+from training.networks.glimpse import FrameEncoder
 from training.networks.perception_net import PerceptionNet
 from training.networks.whisper import WhisperEncoder
 
@@ -44,7 +44,9 @@ NETWORK_FILES = (
     "efficientnet",
     "emotion_llama",
     "eva_vit",
+    "face_expression",
     "fusion",
+    "glimpse",
     "perception_net",
     "whisper",
 )
@@ -222,10 +224,10 @@ def stages() -> dict[str, Stage]:
         return (torch.empty(1, 80, 400).uniform_(-1, 1.5, generator=random),)
 
     def windows(random: torch.Generator) -> tuple[Tensor, ...]:
-        shapes = ((1, 4, 16, 384), (1, 1280), (1, 16, 1280))
+        shapes = ((1, 4, 16, 384), (1, 256), (1, 16, 256))
         return (*(torch.randn(*shape, generator=random) for shape in shapes), torch.ones(1, 2))
 
-    frame_encoder = FrameEncoder(settled(EfficientNetLite0()))
+    frame_encoder = settled(FrameEncoder())
     whisper, perception = WhisperEncoder().eval(), PerceptionNet().eval()
     nn.init.normal_(whisper.positions, 0, 0.1)
     nn.init.normal_(perception.absent, 0, 0.1)
@@ -237,16 +239,16 @@ def stages() -> dict[str, Stage]:
     }
 
 
-def settled(trunk: EfficientNetLite0) -> EfficientNetLite0:
+def settled(encoder: FrameEncoder) -> FrameEncoder:
     """Set every normalisation from a batch of noise, one forward pass; else activations fade to nothing."""
     random = torch.Generator().manual_seed(SEED)
-    norms = [m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
         norm.weight.uniform_(0.5, 1.5, generator=random)
         norm.bias.normal_(0, 0.2, generator=random)
-    trunk.train()(torch.empty(4, 3, 224, 224).uniform_(-1, 1, generator=random))
-    return trunk.eval()
+    encoder.train()(torch.randint(0, 256, (4, 224, 224, 3), generator=random, dtype=torch.uint8))
+    return encoder.eval()
 
 
 def measure_ceilings(plan: Plan) -> tuple[Ceilings, dict[str, Any]]:
@@ -314,8 +316,9 @@ def placed(
     """Copy a network and its inputs to a device; bytes stay bytes."""
     module = copy.deepcopy(module).to(device, dtype)
     if isinstance(module, FrameEncoder) and dtype != torch.float32:
-        # Pixels are normalised in float32 in any case; what comes after runs in the precision asked for.
-        module.trunk.register_forward_pre_hook(lambda _, given: (given[0].to(dtype),))
+        # Pixels are cut out in float32 in any case; what looks at them runs in the precision asked for.
+        for part in (module.front, module.face.blocks[0]):
+            part.register_forward_pre_hook(lambda _, given: (given[0].to(dtype),))
     return module, tuple(i.to(device, dtype if i.is_floating_point() else None) for i in inputs)
 
 

@@ -25,12 +25,12 @@ from emollama_ros.manifest import Parity
 from model_export.manifest import declare, render
 from model_export.perception_graphs import export_audio, export_fusion, export_text, export_vision
 from training.mmeverse.decoding import FRAME_HZ, RATE
+from training.networks.glimpse import FrameEncoder
 from training.networks.perception_net import PerceptionNet
 from training.networks.whisper import load_ctranslate2
-from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
+from training.packaged_weights import FACE_API_EXPRESSION, WHISPER_TINY_EN, locate, read_ctranslate2
 from training.perception.features import TOKENS
 from training.perception.text import NgramClassifier
-from training.perception.vision import load_trunk
 
 #: The pinned package that holds the language model, and the files assembled from it at set-up.
 LANGUAGE_ASSET = {
@@ -46,7 +46,11 @@ _OURS = "trained by this project (docs/model_card.md)"
 _SMOLLM2 = "HuggingFaceTB SmolLM2-135M-Instruct"
 #: File -> licence, origin, asset it is assembled from.
 _FILES: Mapping[str, tuple[str, str, str]] = {
-    "vision.onnx": ("Apache-2.0", f"EfficientNet-lite0 (tensorflow/tpu, ImageNet-1k), {_OURS}", ""),
+    "vision.onnx": (
+        "Apache-2.0 AND MIT",
+        f"EfficientNet-lite0 (tensorflow/tpu, ImageNet-1k); {FACE_API_EXPRESSION.origin}; {_OURS}",
+        "",
+    ),
     "audio.onnx": (WHISPER_TINY_EN.licence, f"{WHISPER_TINY_EN.origin}; {WHISPER_TINY_EN.package}", ""),
     "fusion.onnx": ("Apache-2.0", _OURS, ""),
     "text.onnx": ("Apache-2.0", f"{_OURS}; GoEmotions, CC BY 4.0", ""),
@@ -61,13 +65,13 @@ _FILES: Mapping[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Weights:
-    """Where ``python -m training fit`` left its weights: trunk, fusion and text, and the calibration."""
+    """Where ``python -m training fit`` left its weights: vision, fusion and text, and the calibration."""
 
     folder: Path
 
     def export(self, out: Path) -> None:
         """Write the graphs of the fast path into ``out``."""
-        export_vision(load_trunk(self.folder / "trunk.safetensors"), out / "vision.onnx")
+        export_vision(load_encoder(self.folder / "vision.safetensors"), out / "vision.onnx")
         export_audio(load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN))), out / "audio.onnx")
         export_fusion(load_fusion(self.folder / "fusion.safetensors"), out / "fusion.onnx")
         export_text(load_text(self.folder / "text.safetensors"), out / "text.onnx")
@@ -75,6 +79,15 @@ class Weights:
     def calibration(self) -> Calibration:
         """Read the fitted temperatures and weights."""
         return Calibration(**json.loads((self.folder / "calibration.json").read_text()))
+
+
+def load_encoder(path: Path) -> FrameEncoder:
+    """Read the vision encoder that ``python -m training fit`` wrote."""
+    encoder = FrameEncoder()
+    encoder.load_state_dict(
+        {name: t.float() if t.is_floating_point() else t for name, t in load_file(path).items()}
+    )
+    return encoder.eval()
 
 
 def load_fusion(path: Path) -> PerceptionNet:
@@ -104,7 +117,7 @@ def write_bundle(weights: Weights, assembled: Path, out: Path, provenance: Mappi
     out.mkdir(parents=True, exist_ok=True)
     weights.export(out)
     text_buckets = len(load_text(weights.folder / "text.safetensors").table)
-    fast = dict.fromkeys(("vision", "audio", "fusion", "text"), "float16")
+    fast = {"vision": "float32"} | dict.fromkeys(("audio", "fusion", "text"), "float16")
     graphs = {**fast, "decoder": "int8", "head": "int8"}
     bounds = {name: {"tolerance": TOLERANCE, "measured": None} for name in fast}
     manifest = {

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from emollama_ros.bundle import Bundle
-from model_export.bundle import TOLERANCE, load_fusion, load_text
+from model_export.bundle import TOLERANCE, load_encoder, load_fusion, load_text
 from model_export.differences import worst
-from training.networks.efficientnet import FrameEncoder
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
-from training.perception.vision import load_trunk
 
 __all__ = ["TOLERANCE", "compare"]
 
@@ -32,7 +30,7 @@ def compare(folder: Path, weights: Path, seed: int = 0) -> dict[str, float]:
     fusion["present"] = np.array([[1, 1], [1, 0], [0, 1]], np.float32)
     cases = {
         "vision": (
-            FrameEncoder(load_trunk(weights / "trunk.safetensors")),
+            load_encoder(weights / "vision.safetensors"),
             {"frames": rng.integers(0, 256, (2, 224, 224, 3), np.uint8)},
         ),
         "audio": (whisper, {"mel": rng.normal(size=(1, 80, 333)).astype(np.float32)}),

@@ -31,6 +31,7 @@ QUALITY = {
     ("voice", "Javanese"): ("leave_one_out_javanese_av", "audio"),
     ("picture", "Javanese"): ("leave_one_out_javanese_av", "video"),
     ("voice and picture", "Javanese"): ("leave_one_out_javanese_av", "video+audio"),
+    ("voice", "Emo-DB"): ("leave_one_out_emodb", "audio"),
     ("voice", "RAVDESS"): ("ravdess_16k", ""),
     ("words", "GoEmotions"): ("goemotions_dev", ""),
 }

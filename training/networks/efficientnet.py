@@ -115,22 +115,6 @@ def load_imagenet(state: Mapping[str, Tensor]) -> EfficientNetLite0:
     return trunk.eval()
 
 
-class FrameEncoder(nn.Module):
-    """What the robot runs on each frame: raw pixels in, one token out, normalisation inside.
-
-    Normalising inside the graph leaves one thing less that training and robot could do differently.
-    """
-
-    def __init__(self, trunk: EfficientNetLite0) -> None:
-        super().__init__()
-        self.trunk = trunk
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Encode frames, uint8 (N, 224, 224, 3), RGB, into features (N, 1280)."""
-        x = (frames.permute(0, 3, 1, 2).float() - PIXEL_MEAN) / PIXEL_SCALE
-        return self.trunk(x).mean(dim=(2, 3))
-
-
 def classifier_logits(trunk: EfficientNetLite0, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """ImageNet logits of normalised images; used to prove that the packaged weights are read right."""
     return torch.nn.functional.linear(trunk(images).mean(dim=(2, 3)), weight, bias)

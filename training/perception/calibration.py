@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: Exponent of the fused view beside the voice alone. On unseen people the fused view is over-confident,
-#: because the vision trunk has seen the faces that the fusion was trained on; half its weight was chosen
-#: before, and kept after, looking at 0.1 .. 1.0 (docs/model_card.md).
-FUSION_WEIGHT = 0.5
+#: Exponents of the voice alone and of the fused view where there are sound and picture. The fused view holds
+#: the voice's direct path already, so nothing is counted twice.
+VOICE_WEIGHT, FUSION_WEIGHT = 0.0, 1.0
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -19,7 +18,7 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def pooled(audio: NDArray[np.float32], fused: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits of the joint view where there are sound and picture, as the robot computes them."""
-    return log_softmax(audio) + FUSION_WEIGHT * log_softmax(fused)
+    return VOICE_WEIGHT * log_softmax(audio) + FUSION_WEIGHT * log_softmax(fused)
 
 
 def temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -14,7 +14,9 @@ from training.mmeverse.clips import read_clips
 TRAINING_SOURCES = ("javanese_av", "emodb", "faces_muxspace")
 Root = Annotated[Path, typer.Option(help="Folder that holds the sources' folders.")]
 Packs = Annotated[Path, typer.Option(help="Folder of packed clips (python -m training pack).")]
+Work = Annotated[Path, typer.Option(help="Folder of the run; steps whose file is there are skipped.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="Of everything random in training.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -59,20 +61,18 @@ def pack_synthesis(
 
 def leave_one_out_persons(
     packs: Packs,
+    work: Work,
     out: Annotated[Path, typer.Option(help="Report to write; predictions go beside it as .npz.")],
     source: Annotated[str, typer.Option(help="Source whose people are held out in turn.")] = "javanese_av",
     device: Device = "cpu",
-    vision: Annotated[bool, typer.Option(help="Train a vision trunk for each person; wants a GPU.")] = True,
+    seed: Seed = 0,
 ) -> None:
     """Hold each person of a source out of everything that is trained, and report UAR with n."""
-    from training.perception.clip_packs import unpack
-    from training.perception.recipe import device_name, leave_one_out, report
+    from training.perception.recipe import Workshop, device_name, report
 
-    clips = [clip for path in sorted(packs.glob("*.safetensors")) for clip in unpack(path)]
-    persons = sorted({clip.person for clip in clips if clip.person.startswith(f"{source}:")})
-    held_out = leave_one_out(clips, persons, device, vision)
-    scores = held_out.scores() if vision else {"audio": held_out.scores()["audio"]}
-    text = report(scores, {"protocol": f"leave one person of {source} out", "device": device_name(device)})
+    held_out = Workshop(work, packs, device, seed).leave_one_out(source)
+    about = {"protocol": f"leave one person of {source} out", "device": device_name(device), "seed": seed}
+    text = report(held_out.scores(), about)
     out.write_text(text + "\n")
     np.savez(out.with_suffix(".npz"), **vars(held_out))
     typer.echo(text)
@@ -81,13 +81,13 @@ def leave_one_out_persons(
 def fit(
     packs: Packs,
     root: Root,
-    held_out: Annotated[Path, typer.Option(help=".npz of leave-one-out.")],
+    work: Work,
+    held_out: Annotated[Path, typer.Option(help=".npz of leave-one-out, for the calibration.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights.")],
     device: Device = "cpu",
+    seed: Seed = 0,
 ) -> None:
     """Train everything that ships, and calibrate it on the held-out predictions."""
-    from training.perception.clip_packs import unpack
-    from training.perception.recipe import HeldOut, fit_everything
+    from training.perception.recipe import Workshop
 
-    clips = [clip for path in sorted(packs.glob("*.safetensors")) for clip in unpack(path)]
-    fit_everything(clips, read_clips("goemotions", root), HeldOut(**np.load(held_out)), out, device)
+    Workshop(work, packs, device, seed).fit_everything(read_clips("goemotions", root), held_out, out)
