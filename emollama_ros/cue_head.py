@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +121,7 @@ def audio_features(tokens: Floats, prosody: Prosody, measures: Sequence[str]) ->
 
 def write_cue_head(head: CueHead, path: Path) -> None:
     """Write ``cues.npz``, weights in half precision; the same head gives the same bytes."""
-    arrays: dict[str, NDArray] = {}
+    arrays: dict[str, Any] = {}
     for name, found in (("audio", head.audio), ("video", head.video)):
         if found is not None:
             arrays |= {

@@ -214,7 +214,8 @@ class Perception:
                 soft = fused.out["soft_tokens"][0][fused.out["soft_mask"][0].astype(bool)]
             for mask, logits in by_mask.items():
                 if len(mask.names()) == 1:
-                    single[mask] = _as_floats(_softmax(logits / calibration.temperature[_name(mask)]))
+                    tempered = (logits / calibration.temperature[_name(mask)]).astype(np.float32)
+                    single[mask] = _as_floats(_softmax(tempered))
         if transcript:
             words = self._read(transcript, calibration.temperature["text"])
             single[Modality.TEXT] = _as_floats(words)

@@ -48,7 +48,8 @@ class Session:
         self._follow(settings)
         self._pipeline.start()
         for channel, feed in zip(self._channels, self._pipeline.feeds, strict=True):
-            channel.open(settings, feed, recogniser, model.people and model.people.at(feed.source))
+            person = None if model.people is None else model.people.at(feed.source)
+            channel.open(settings, feed, recogniser, person)
         return self
 
     def stop(self) -> None:
