@@ -18,7 +18,7 @@ from training.perception.calibration import log_softmax, pooled, temperature
 Floats = NDArray[Any]
 
 #: The ratio of variances is multiplied by this: scores are no labels, so a window tells less than the model
-#: of known labels says. Chosen among 1, 2, 4 and 8 on held-out people of Javanese AV and Emo-DB (docs/adaptation.md).
+#: of known labels says. Chosen among 1, 2, 4 and 8 on held-out people of Javanese AV and Emo-DB.
 CAUTION = 4.0
 #: Strength is kept within these bounds: a handful of people says little about how much people differ.
 STRENGTHS = (1.0, 60.0)
