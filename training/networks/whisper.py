@@ -40,7 +40,8 @@ class WhisperEncoder(nn.Module):
     """Log-mel to the outputs of every block.
 
     Intermediate blocks carry more emotion than the last, whose work is to prepare for words
-    (measured in docs/model.md), so all of them are returned and the fusion learns how to weigh them.
+    (the direct path of the voice reads the middle ones), so all of them are returned and the fusion learns
+    how to weigh them.
     """
 
     def __init__(self, width: int = 384, heads: int = 6, layers: int = 4, mels: int = 80) -> None:

@@ -1,1 +1,1 @@
-"""The default bundle's perception: trunk, fusion, words, calibration; data that fit on two cores."""
+"""The default bundle's perception: glimpse, direct paths, fusion, words, calibration; made on two cores."""
