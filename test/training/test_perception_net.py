@@ -13,7 +13,9 @@ def net():
     net = PerceptionNet(
         PerceptionNetConfig(audio=12, vision=10, tokens=5, hidden=16, width=8, output=6)
     ).eval()
-    torch.nn.init.normal_(net.absent)
+    # What starts at zero learns; untrained it would hide everything.
+    for values in (net.absent, net.head.weight, net.voice.linear.weight, net.face.linear.weight):
+        torch.nn.init.normal_(values)
     return net
 
 

@@ -90,8 +90,8 @@ def crop(frames: Tensor, places: Places, side: int = SIDE) -> Tensor:
     half = places.half * MARGIN
     shift = torch.stack([torch.zeros_like(places.half[:, 0]), 2 * UPWARDS * places.half[:, 1]], -1)
     centre = places.centre - shift
-    x = centre[:, 0, None] + half[:, 0, None] * steps
-    y = centre[:, 1, None] + half[:, 1, None] * steps
+    x = (centre[:, 0, None] + half[:, 0, None] * steps).to(frames.dtype)
+    y = (centre[:, 1, None] + half[:, 1, None] * steps).to(frames.dtype)
     grid = torch.stack([x[:, None, :].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=-1)
     return F.grid_sample(frames, grid, padding_mode="border", align_corners=False)
 
