@@ -296,7 +296,9 @@ class People:
     def at(self, source: int) -> Person:
         """Whoever is in front of a source, by its index in the pipeline."""
         with self._lock:
-            return self._persons.setdefault(source, Person(self._prior, self._labels, self._settings))
+            if source not in self._persons:
+                self._persons[source] = Person(self._prior, self._labels, self._settings)
+            return self._persons[source]
 
     def use(self, settings: Following) -> None:
         """Take other settings for everybody."""

@@ -21,7 +21,7 @@ from emollama_ros.bundle import (
     seal,
 )
 from emollama_ros.labels import DEFAULT_LABELS
-from emollama_ros.manifest import Parity
+from emollama_ros.manifest import Parity, parse_calibration
 from model_export.manifest import declare, render
 from model_export.perception_graphs import export_audio, export_fusion, export_text, export_vision
 from training.mmeverse.decoding import FRAME_HZ, RATE
@@ -78,7 +78,7 @@ class Weights:
 
     def calibration(self) -> Calibration:
         """Read the fitted temperatures and weights."""
-        return Calibration(**json.loads((self.folder / "calibration.json").read_text()))
+        return parse_calibration(json.loads((self.folder / "calibration.json").read_text()))
 
 
 def load_encoder(path: Path) -> FrameEncoder:
