@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from emollama_ros.errors import ConfigError
 from emollama_ros.labels import DEFAULT_LABELS
-from training.evaluation.coverage import read_held_out, uncertain_below
+from training.evaluation.coverage import leave_person_out, read_held_out, uncertain_below
 from training.evaluation.metrics import LabelScores, score_labels
 from training.evaluation.person_prior import fit_prior
 from training.mmeverse.clips import Clip
@@ -35,7 +35,7 @@ from training.networks.face_expression import FaceExpressionNet, load_face_api
 from training.networks.glimpse import FrameEncoder, GlimpseHead
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
-from training.perception.calibration import FUSION_WEIGHT, VOICE_WEIGHT, log_softmax, pooled, temperature
+from training.perception.calibration import FUSION_WEIGHT, VOICE_WEIGHT, pooled, temperature
 from training.perception.clip_packs import RawClip, unpack
 from training.perception.features import FeatureSet, Senses, Windows, extract, features
 from training.perception.fit import FitConfig, fit, predict
@@ -97,17 +97,14 @@ class HeldOut:
 
     def scores(self) -> dict[str, LabelScores]:
         """Scores of each set of modalities; the temperature of each person is fitted on the others."""
-        return {
-            name: score_labels(self._calibrated(logits), self.truth, list(self.persons), DEFAULT_LABELS)
+        told = {
+            name: leave_person_out(logits, self.truth, self.persons.tolist())
             for name, logits in self.views().items()
         }
-
-    def _calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = np.zeros_like(logits)
-        for person in np.unique(self.persons):
-            inside = self.persons == person
-            found[inside] = logits[inside] / temperature(logits[~inside], self.truth[~inside])
-        return np.exp(log_softmax(found))
+        return {
+            name: score_labels(found.probabilities, self.truth, self.persons.tolist(), DEFAULT_LABELS)
+            for name, found in told.items()
+        }
 
 
 @dataclass(frozen=True)
