@@ -410,7 +410,8 @@ def correct_exports(place: Place, resumed: bool) -> None:
 def build_inputs(place: Place) -> list[str | Path]:
     """What the compiled messages depend on."""
     stamps = Stamps(place.venv)
-    sources = [ROOT / "CMakeLists.txt", ROOT / "package.xml", *files_under(ROOT / "msg")]
+    interfaces = [*files_under(ROOT / "msg"), *files_under(ROOT / "action")]
+    sources = [ROOT / "CMakeLists.txt", ROOT / "package.xml", *interfaces]
     return [stamps.read("ros"), stamps.read("exports"), str(place.venv), *sources]
 
 
@@ -614,6 +615,7 @@ INSTALL = Step(
     install_package,
     lambda place: [
         place.venv / OVERLAY / "emollama_ros" / "msg",
+        place.venv / OVERLAY / "emollama_ros" / "action",
         place.site_packages / "emollama_ros_dev.pth",
     ],
 )
