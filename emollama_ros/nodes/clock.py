@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from emollama_ros.errors import InputError
 
 if TYPE_CHECKING:
     from builtin_interfaces.msg import Duration, Time
@@ -22,6 +24,18 @@ MAX_JITTER_NS = SECOND
 def stamp_ns(stamp: Time) -> int:
     """Return a ROS time as nanoseconds."""
     return stamp.sec * SECOND + stamp.nanosec
+
+
+def require_stamp(message: Any) -> int:
+    """Return the acquisition time of a message with a header, ns.
+
+    Raises:
+        InputError: The stamp is 0, which is what a driver sends that does not set it.
+    """
+    stamp = stamp_ns(message.header.stamp)
+    if stamp <= 0:
+        raise InputError("header.stamp is 0; the driver must set the time of capture")
+    return stamp
 
 
 def ros_time(time_ns: int) -> Time:

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from emollama_ros.errors import InputError
 from emollama_ros.estimate import EmotionEstimate, Reasoning, Status
 from emollama_ros.labels import UNKNOWN
-from emollama_ros.msg import AudioChunk, EmotionEvent, EmotionReasoning, EmotionState
-from emollama_ros.nodes.clock import ros_duration, ros_time, stamp_ns
-
-if TYPE_CHECKING:
-    from sensor_msgs.msg import CompressedImage, Image
-
-
-def require_stamp(message: Image | CompressedImage | AudioChunk) -> int:
-    """Return the acquisition time of a message, ns.
-
-    Raises:
-        InputError: The stamp is 0, which is what a driver sends that does not set it.
-    """
-    stamp = stamp_ns(message.header.stamp)
-    if stamp <= 0:
-        raise InputError("header.stamp is 0; the driver must set the time of capture")
-    return stamp
+from emollama_ros.msg import EmotionEvent, EmotionReasoning, EmotionState
+from emollama_ros.nodes.clock import ros_duration, ros_time
 
 
 def state_message(

@@ -15,8 +15,8 @@ from emollama_ros.nodes.audio_input import AudioInput
 from emollama_ros.nodes.image_input import image_pixels
 from emollama_ros.nodes.inputs import InputMeter, Inputs
 from emollama_ros.nodes.listening import Listener, Take
-from emollama_ros.nodes.messages import require_stamp
 from emollama_ros.nodes.parameters import PerceptionParameters
+from emollama_ros.nodes.taking import take_picture, take_sound, take_words
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -133,11 +133,7 @@ class Sensors:
         return partial(self._take_words, adapter)
 
     def _take_picture(self, message: Any, waited_ns: int) -> tuple[int, int]:
-        stamp = require_stamp(message)
-        if self._feed.wants_frame(stamp):
-            self._feed.push_frame(stamp, image_pixels(message, self._feed.frame_size))
-        else:
-            self._feed.skip_frame(stamp)
+        stamp = take_picture(self._feed, message)
         self.frame_id = message.header.frame_id
         return stamp, 0
 
@@ -145,20 +141,15 @@ class Sensors:
         self, adapter: Adapter, audio: AudioInput, message: Any, waited_ns: int
     ) -> tuple[int, int]:
         chunk = adapter.convert(message, self._info.form)
-        sound = audio.convert(chunk, self._clock_ns() - waited_ns)
+        sound = take_sound(self._feed, audio, chunk, self._clock_ns() - waited_ns)
         if sound.missing:
             self.inputs.audio.lose(self._now_ns(), sound.missing)
-        self._feed.push_audio(sound.stamp_ns, sound.samples)
         if not self.inputs.image.received:
             self.frame_id = chunk.frame_id
         return sound.end_ns, sound.end_ns - sound.stamp_ns
 
     def _take_words(self, adapter: Adapter, message: Any, waited_ns: int) -> tuple[int, int]:
-        words = adapter.convert(message)
-        stamp: int = self._clock_ns() - waited_ns if words.stamp_ns is None else words.stamp_ns
-        if words.text.strip():
-            self._feed.push_transcript(stamp, words.text)
-        return stamp, 0
+        return take_words(self._feed, adapter.convert(message), self._clock_ns() - waited_ns), 0
 
     def _clock_ns(self) -> int:
         now: int = self._node.get_clock().now().nanoseconds

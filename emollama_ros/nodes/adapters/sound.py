@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from emollama_ros.errors import InputError
 from emollama_ros.nodes.adapters.choice import Adapter
 from emollama_ros.nodes.adapters.samples import looks_like_mp3, pcm, within_full_scale
-from emollama_ros.nodes.messages import require_stamp
+from emollama_ros.nodes.clock import require_stamp
 
 RATES_HZ = (8000, 192000)
 MAX_CHANNELS = 64
