@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy", reason="disturbances need SciPy (make test installs it)")
 
 from emollama_ros.errors import InputError  # noqa: E402
-from training.perception.disturbances import PICTURES, STRENGTHS, random_pictures  # noqa: E402
-from training.perception.disturbances.pictures import clutter  # noqa: E402
+from training.disturbances import PICTURES, STRENGTHS, random_pictures  # noqa: E402
+from training.disturbances.pictures import clutter  # noqa: E402
 
 each_picture = pytest.mark.parametrize("name", PICTURES)
 seeds = st.integers(0, 2**32 - 1)

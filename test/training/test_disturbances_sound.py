@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy", reason="disturbances need SciPy (make test installs it)")
 
 from emollama_ros.errors import InputError  # noqa: E402
-from training.perception.disturbances import SOUNDS, STRENGTHS, random_sound, speed  # noqa: E402
-from training.perception.disturbances.sound import FLOOR, coloured, room_tail, speech_level  # noqa: E402
+from training.disturbances import SOUNDS, STRENGTHS, random_sound, speed  # noqa: E402
+from training.disturbances.sound import FLOOR, coloured, room_tail, speech_level  # noqa: E402
 
 RATE = 16_000
 each_sound = pytest.mark.parametrize("name", SOUNDS)

@@ -6,19 +6,21 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs it)")
 
 from emollama_ros.labels import DEFAULT_LABELS  # noqa: E402
-from training.evaluation.metrics import calibration_error, score_labels  # noqa: E402
-from training.networks.efficientnet import EfficientNetLite0  # noqa: E402
-from training.networks.face_expression import FaceExpressionNet  # noqa: E402
-from training.networks.glimpse import FrameEncoder, GlimpseHead, Places, TrunkFront, crop  # noqa: E402
-from training.networks.perception_net import PerceptionNetConfig  # noqa: E402
-from training.perception.calibration import (  # noqa: E402
+from training.evaluation.calibration import (  # noqa: E402
     FUSION_WEIGHT,
     VOICE_WEIGHT,
     log_softmax,
     pooled,
     temperature,
 )
-from training.perception.clip_packs import RawClip, pack, unpack  # noqa: E402
+from training.evaluation.coverage import label_scores  # noqa: E402
+from training.evaluation.held_out import HeldOut  # noqa: E402
+from training.evaluation.metrics import calibration_error, score_labels  # noqa: E402
+from training.mmeverse.clip_packs import RawClip, pack, unpack  # noqa: E402
+from training.networks.efficientnet import EfficientNetLite0  # noqa: E402
+from training.networks.face_expression import FaceExpressionNet  # noqa: E402
+from training.networks.glimpse import FrameEncoder, GlimpseHead, Places, TrunkFront, crop  # noqa: E402
+from training.networks.perception_net import PerceptionNetConfig  # noqa: E402
 from training.perception.features import (  # noqa: E402
     AUDIO,
     LAYERS,
@@ -35,7 +37,6 @@ from training.perception.features import (  # noqa: E402
 )
 from training.perception.fit import FitConfig, balance, drop_modalities, fit, predict, targets  # noqa: E402
 from training.perception.frozen import frozen  # noqa: E402
-from training.perception.recipe import HeldOut  # noqa: E402
 from training.perception.vision import (  # noqa: E402
     Faces,
     VisionConfig,
@@ -240,7 +241,7 @@ def test_people_without_pictures_have_no_view_of_them():
     none = np.full_like(voice, np.nan)
     held_out = HeldOut(np.array([0, 1]), np.array(["a:x", "a:y"]), voice, none, none)
     assert set(held_out.views()) == {"audio"}
-    assert held_out.scores()["audio"].uar == pytest.approx(1)
+    assert label_scores(held_out)["audio"].uar == pytest.approx(1)
 
 
 def test_temperature_recovers_a_known_overconfidence():

@@ -12,7 +12,7 @@ from emollama_ros.estimate import Modality
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
 from emollama_ros.usable import usable_modalities
 from training.mmeverse.decoding import FRAME_HZ, RATE
-from training.perception.nothing import KINDS, PICTURES, SOUNDS, generate, make
+from training.nothing import KINDS, PICTURES, SOUNDS, generate, make
 
 
 def test_the_kinds_are_those_that_were_agreed_on() -> None:

@@ -1,6 +1,6 @@
 """What each disturbance of sound or pictures costs: UAR of disturbed clips against the same clips clean.
 
-Every clip is told clean, then with each disturbance of `training.perception.disturbances` at each strength:
+Every clip is told clean, then with each disturbance of `training.disturbances` at each strength:
 by the disturbed sense alone, and by both senses of which the other is clean. What is drawn for a clip depends
 on the seed and the names of clip and disturbance alone, so that the strengths differ in nothing else.
 """
@@ -22,12 +22,12 @@ from tqdm import tqdm
 
 from emollama_ros.errors import InputError
 from emollama_ros.labels import DEFAULT_LABELS
+from training import disturbances
+from training.disturbances import PICTURES, SOUNDS, STRENGTHS
 from training.evaluation.metrics import DRAWS, bootstrap, confusion_parts, confusion_scores
-from training.perception import disturbances
-from training.perception.disturbances import PICTURES, SOUNDS, STRENGTHS
 
 if TYPE_CHECKING:
-    from training.perception.clip_packs import RawClip
+    from training.mmeverse.clip_packs import RawClip
 
 Samples = NDArray[np.float32]
 Frames = NDArray[np.uint8]

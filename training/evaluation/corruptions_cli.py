@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from training.evaluation.corruptions import Predictor
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +23,12 @@ def corruptions(
         typer.Option(help="Packed clips (python -m training pack); without any, the committed report."),
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Bundle; the default one if left out.")] = None,
+    folds: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a run of the recipe: each person is told by weights that never saw the person."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the report (build/reports/corruptions); goes on from what is there."),
@@ -38,7 +48,8 @@ def corruptions(
         report = read_report(REPORT / "report.json")
     else:
         _refuse_quick_figures(limit, write)
-        report = _run(pack, bundle, out or Path("build") / "reports" / "corruptions", seed, limit)
+        where = out or Path("build") / "reports" / "corruptions"
+        report = _run(pack, _predictor(bundle, folds, pack[0].parent), where, seed, limit)
     typer.echo(summary(report))
     if write:
         write_report(report, REPORT)
@@ -53,15 +64,40 @@ def _refuse_quick_figures(limit: int | None, write: bool) -> None:
         raise ConfigError("--write: figures of some clips only do not go into docs; leave --limit out")
 
 
-def _run(packs: list[Path], bundle: Path | None, out: Path, seed: int, limit: int | None) -> dict[str, Any]:
-    from training.evaluation.adapters.bundle_predictor import BundlePredictor
+@dataclass(frozen=True)
+class _Teller:
+    """A predictor, what reports call it, and what it was trained on."""
+
+    predictor: Predictor
+    model: str
+    trained_on: list[str]
+
+
+def _predictor(bundle: Path | None, folds: Path | None, packs: Path) -> _Teller:
+    if folds is None:
+        from training.evaluation.adapters.bundle_predictor import BundlePredictor
+
+        told = BundlePredictor(bundle)
+        return _Teller(told, told.model.name, told.trained_on)
+    from emollama_ros.bundle import Bundle
+    from training.evaluation.adapters.fold_predictor import FoldPredictor, Folds
+    from training.perception.recipe import Workshop
+
+    loaded = Bundle.load(bundle)
+    name = (
+        f"{loaded.manifest.name} {loaded.manifest.version}, each person told by weights that never saw them"
+    )
+    # The senses never saw anybody who is held out, and what was fitted on them is left out person by person.
+    return _Teller(FoldPredictor(Folds(Workshop(folds, packs)), loaded), name, [])
+
+
+def _run(packs: list[Path], teller: _Teller, out: Path, seed: int, limit: int | None) -> dict[str, Any]:
     from training.evaluation.corruption_page import write_report
     from training.evaluation.corruptions import predict, report_of, thinned
 
     clips = thinned(_unpacked(packs), limit)
-    predictor = BundlePredictor(bundle)
-    about = {"model": predictor.model.name, "trained_on": predictor.trained_on}
-    told = predict(clips, predictor, out / "predictions.jsonl", about, seed)
+    about = {"model": teller.model, "trained_on": teller.trained_on}
+    told = predict(clips, teller.predictor, out / "predictions.jsonl", about, seed)
     report = report_of(clips, told, {**about, "seed": seed}, limit)
     write_report(report, out)
     return report
@@ -69,7 +105,7 @@ def _run(packs: list[Path], bundle: Path | None, out: Path, seed: int, limit: in
 
 def _unpacked(packs: list[Path]) -> list[Any]:
     from emollama_ros.errors import InputError
-    from training.perception.clip_packs import unpack
+    from training.mmeverse.clip_packs import unpack
 
     for path in packs:
         if not path.is_file():

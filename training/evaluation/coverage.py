@@ -19,15 +19,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emollama_ros.errors import InputError
-from training.evaluation.metrics import DRAWS, bootstrap
-from training.perception.calibration import log_softmax, pooled, temperature
+from emollama_ros.labels import DEFAULT_LABELS
+from training.evaluation.calibration import log_softmax, temperature
+from training.evaluation.held_out import HeldOut
+from training.evaluation.metrics import DRAWS, LabelScores, bootstrap, score_labels
 
 #: Share of the windows of people that must keep their label, in every set of modalities.
 LEAST_COVERAGE = 0.9
@@ -111,31 +112,33 @@ class Threshold:
         return {"threshold": round(self.threshold, 4), **figures}
 
 
-def read_held_out(path: Path) -> dict[str, Scored]:
-    """Read predictions of held-out people, and score every set of modalities as the robot combines them.
+def scored_views(held_out: HeldOut) -> dict[str, Scored]:
+    """Calibrate every set of modalities as the robot combines them, each person by all others.
 
     Args:
-        path: What ``python -m training leave-one-out`` writes beside its report.
+        held_out: Predictions of at least two people.
 
     Returns:
         ``audio``, ``video`` and ``video+audio``, those that there are any clips of.
 
     Raises:
-        InputError: It is no such file, or of fewer than two people.
+        InputError: There is no view with finite logits, or only one person.
     """
-    try:
-        with np.load(path) as stored:
-            truth, persons = stored["truth"].astype(np.int64), stored["persons"].astype(np.str_)
-            audio, video, fused = (stored[name].astype(np.float64) for name in ("audio", "video", "fused"))
-        views = {"audio": audio, "video": video, "video+audio": pooled(audio, fused)}
-        if any(len(logits) != len(truth) or len(persons) != len(truth) for logits in views.values()):
-            raise ValueError("its arrays are of different lengths")
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: no held-out predictions ({error}); make them with leave-one-out") from None
-    there = {name: logits for name, logits in views.items() if np.isfinite(logits).all(1).any()}
-    if not there:
-        raise InputError(f"{path}: holds no clip with finite logits")
-    return {name: leave_person_out(logits, truth, persons.tolist()) for name, logits in there.items()}
+    views = held_out.views()
+    if not views:
+        raise InputError("held-out predictions without one clip of finite logits; make them anew")
+    return {
+        name: leave_person_out(logits, held_out.truth, held_out.persons.tolist())
+        for name, logits in views.items()
+    }
+
+
+def label_scores(held_out: HeldOut) -> dict[str, LabelScores]:
+    """Scores of each set of modalities; the temperature of each person is fitted on the others."""
+    return {
+        name: score_labels(found.probabilities, found.truth, found.persons.tolist(), DEFAULT_LABELS)
+        for name, found in scored_views(held_out).items()
+    }
 
 
 def leave_person_out(logits: Floats, truth: NDArray[np.int64], persons: Sequence[str]) -> Scored:

@@ -1,7 +1,7 @@
 """Clips in which nobody is, made by other formulas than those that training takes its own from.
 
 A model that was trained to be unsure about one generator's noise and rooms may only know that generator. So
-nothing here shares a line with ``training.perception.nothing``: noises by recursion instead of by spectrum,
+nothing here shares a line with ``training.nothing``: noises by recursion instead of by spectrum,
 music by frequency modulation and plucked strings, pictures by rules and fractals, and two photographs that
 come with scikit-learn (a temple and a flower).
 """

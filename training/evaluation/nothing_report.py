@@ -1,7 +1,7 @@
 """How sure a bundle is where nobody is: noise, music, empty rooms, silence, photographs of things.
 
 Every clip is one window through the robot's own code, without smoothing and without following a person. Half
-of the kinds are of the generator that training takes such clips from (``training.perception.nothing``), of
+of the kinds are of the generator that training takes such clips from (``training.nothing``), of
 another seed; the other half is made by other formulas, and of photographs (``training.evaluation.nobody``),
 so that it shows when only the generator was learnt.
 """
@@ -87,7 +87,7 @@ def everything(clips: int, repeats: int, seed: int) -> Iterator[Nobody]:
         seed: Of everything random.
     """
     from training.evaluation.nobody import others
-    from training.perception.nothing import generate
+    from training.nothing import generate
 
     for clip in generate(clips, seed):
         yield Nobody(clip.person.split(":")[1], GENERATED, clip.samples, clip.frames)

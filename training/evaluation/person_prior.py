@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emollama_ros.manifest import Adaptation
-from training.perception.calibration import log_softmax, pooled, temperature
+from training.evaluation.calibration import log_softmax, pooled, temperature
 
 Floats = NDArray[Any]
 

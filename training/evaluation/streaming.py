@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ from emollama_ros.adaptation import Following, Person
 from emollama_ros.errors import InputError
 from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.manifest import Adaptation
+from training.evaluation.calibration import log_softmax, pooled, temperature
+from training.evaluation.held_out import HeldOut
 from training.evaluation.metrics import bootstrap, confusion_parts, confusion_scores
 from training.evaluation.person_prior import fit_prior
-from training.perception.calibration import log_softmax, pooled, temperature
 
 Floats = NDArray[Any]
 Indices = NDArray[np.int64]
@@ -43,29 +43,10 @@ SCENARIOS = {
 }
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """Raw logits (N, labels) of clips of people that nothing was trained on; NaN where a view is not there.
-
-    Attributes:
-        truth: (N,) label indices.
-        persons: (N,) ``source:person``.
-        views: By view: ``audio``, ``video``, and ``video+audio`` as the fusion gives it.
-    """
-
-    truth: Indices
-    persons: NDArray[np.str_]
-    views: Mapping[str, NDArray[np.float32]]
-
-    def take(self, rows: NDArray[Any]) -> Predictions:
-        """Some of the clips."""
-        views = {view: logits[rows] for view, logits in self.views.items()}
-        return Predictions(self.truth[rows], self.persons[rows], views)
-
-    def having(self, modalities: str) -> Predictions:
-        """Clips that have all views of a set of modalities."""
-        there = [np.isfinite(self.views[view]).all(1) for view in RAW[modalities]]
-        return self.take(np.logical_and.reduce(there))
+def having(held_out: HeldOut, modalities: str) -> HeldOut:
+    """Clips that have all views of a set of modalities."""
+    there = [np.isfinite(held_out.raw[view]).all(1) for view in RAW[modalities]]
+    return held_out.take(np.logical_and.reduce(there))
 
 
 @dataclass(frozen=True)
@@ -100,29 +81,8 @@ class Stream:
     scored: NDArray[np.bool_] | None = None
 
 
-def read_predictions(path: Path) -> Predictions:
-    """Read what ``python -m training leave-one-out`` wrote beside its report.
-
-    Raises:
-        InputError: It is no such file; says what is missing or wrong.
-    """
-    try:
-        with np.load(path) as held_out:
-            columns = {name: held_out[name] for name in ("truth", "persons", "audio", "video", "fused")}
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: no held-out predictions ({error}); make them with leave-one-out") from None
-    truth, persons = columns["truth"].astype(np.int64), columns["persons"].astype(str)
-    views = {"audio": columns["audio"], "video": columns["video"], "video+audio": columns["fused"]}
-    shape = (len(truth), len(DEFAULT_LABELS))
-    if wrong := [view for view, logits in views.items() if logits.shape != shape]:
-        raise InputError(f"{path}: {wrong[0]} has the shape {views[wrong[0]].shape}, not {shape}")
-    if len(set(persons)) < 2:
-        raise InputError(f"{path}: {len(set(persons))} person(s); it takes two to know people by others")
-    return Predictions(truth, persons, views)
-
-
 def report(
-    predictions: Predictions, settings: Settings = Settings(), known: Predictions | None = None
+    predictions: HeldOut, settings: Settings = Settings(), known: HeldOut | None = None
 ) -> dict[str, Any]:
     """Measure every scenario, of every source and set of modalities that the predictions have.
 
@@ -131,10 +91,15 @@ def report(
         settings: How to measure.
         known: Of the people by whom others are known; those who are scored, but for the one who is, where
             left out.
+
+    Raises:
+        InputError: Others are fewer than two people.
     """
+    if (people := len(set((known or predictions).persons))) < 2:
+        raise InputError(f"predictions of {people} person(s); it takes two to know people by others")
     found: dict[str, Any] = {}
     for modalities in RAW:
-        given, others = predictions.having(modalities), (known or predictions).having(modalities)
+        given, others = (having(some, modalities) for some in (predictions, known or predictions))
         if not len(given.truth) or len(set(others.persons)) < 2:
             continue
         bench = Bench(given, modalities, settings, others)
@@ -155,7 +120,7 @@ class Visit:
 
     own: Indices
     others: Indices
-    given: Predictions
+    given: HeldOut
 
     def by_label(self) -> list[Indices]:
         """The person's clips, one array a label."""
@@ -227,7 +192,7 @@ class Bench:
     """One set of modalities: what is known of other people, for each person, and streams through it."""
 
     def __init__(
-        self, given: Predictions, modalities: str, settings: Settings, known: Predictions | None = None
+        self, given: HeldOut, modalities: str, settings: Settings, known: HeldOut | None = None
     ) -> None:
         """Fit what is known of the others, for each person.
 
@@ -245,12 +210,12 @@ class Bench:
         """Prior and temperature of everybody else."""
         others = self._others.take(self._others.persons != person)
         prior = fit_prior(
-            {view: others.views[view] for view in RAW[self._modalities]}, others.truth, others.persons
+            {view: others.raw[view] for view in RAW[self._modalities]}, others.truth, others.persons
         )
         if self._settings.strength is not None:
             prior = replace(prior, strength=dict.fromkeys(prior.strength, self._settings.strength))
 
-        joint = self._joint({view: others.views[view] for view in RAW[self._modalities]})
+        joint = self._joint({view: others.raw[view] for view in RAW[self._modalities]})
         return prior, temperature(joint, others.truth)
 
     def _joint(self, views: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
@@ -298,11 +263,11 @@ class Bench:
             now_ns += WINDOW_NS
             adapted.append(self._step(person, row, now_ns, heat))
         counts = slice(None) if stream.scored is None else stream.scored
-        plain = self._joint({view: self._given.views[view][stream.rows] for view in RAW[self._modalities]})
+        plain = self._joint({view: self._given.raw[view][stream.rows] for view in RAW[self._modalities]})
         return stream.rows[counts], plain[counts], np.array(adapted)[counts]
 
     def _step(self, person: Person, row: int, now_ns: int, heat: float) -> Floats:
-        raw = {view: self._given.views[view][row] for view in RAW[self._modalities]}
+        raw = {view: self._given.raw[view][row] for view in RAW[self._modalities]}
         allowed = person.corrected(now_ns, raw)
         joint = self._joint({view: logits[None] for view, logits in allowed.items()})
         scores: Floats = joint / heat

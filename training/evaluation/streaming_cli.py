@@ -26,12 +26,13 @@ def streaming(
 ) -> None:
     """Measure adaptation to a person as the robot works: clip after clip, never knowing the next."""
     from emollama_ros.adaptation import Following
-    from training.evaluation.streaming import Settings, read_predictions, report, summary
+    from training.evaluation.held_out import HeldOut
+    from training.evaluation.streaming import Settings, report, summary
 
     settings = Settings(Following(is_on=True, after_s=after_s, forget_s=forget_s), seeds)
-    others = read_predictions(known) if known else None
+    others = HeldOut.load(known) if known else None
     names = {"held_out": held_out.name, "known": (known or held_out).name}
-    found = {**names, **report(read_predictions(held_out), settings, others)}
+    found = {**names, **report(HeldOut.load(held_out), settings, others)}
     if out:
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     typer.echo(summary(found))

@@ -27,10 +27,11 @@ def coverage(
 ) -> None:
     """Accuracy of the labels that are told against how many are, and the threshold that follows."""
     from emollama_ros.labels import DEFAULT_LABELS
-    from training.evaluation.coverage import in_words, read_held_out, report
+    from training.evaluation.coverage import in_words, report, scored_views
     from training.evaluation.coverage_figure import draw
+    from training.evaluation.held_out import HeldOut
 
-    found = report(read_held_out(held_out), DEFAULT_LABELS, least_coverage, draws, seed)
+    found = report(scored_views(HeldOut.load(held_out)), DEFAULT_LABELS, least_coverage, draws, seed)
     out.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     if figure:
         draw(found, figure)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from training.mmeverse.clips import read_clips
@@ -32,8 +31,8 @@ def register(app: typer.Typer) -> None:
 
 def pack(root: Root, out: Packs, source: Annotated[list[str] | None, typer.Option()] = None) -> None:
     """Decode sources once, into one file each."""
-    from training.perception.clip_packs import decode
-    from training.perception.clip_packs import pack as write
+    from training.mmeverse.clip_packs import decode
+    from training.mmeverse.clip_packs import pack as write
 
     out.mkdir(parents=True, exist_ok=True)
     for name in source or TRAINING_SOURCES:
@@ -46,8 +45,8 @@ def pack_synthesis(
     out: Packs, clips: int = 588, seed: int = 0, first_person: int = 200, people: int = 84
 ) -> None:
     """Generate people and pack them; the default is what the default bundle was trained on."""
-    from training.perception.clip_packs import RawClip
-    from training.perception.clip_packs import pack as write
+    from training.mmeverse.clip_packs import RawClip
+    from training.mmeverse.clip_packs import pack as write
     from training.synthesis.generate import Options, generate_arrays
 
     options = Options(seed=seed, people=people, first_person=first_person)
@@ -68,13 +67,14 @@ def leave_one_out_persons(
     seed: Seed = 0,
 ) -> None:
     """Hold each person of a source out of everything that is trained, and report UAR with n."""
+    from training.evaluation.coverage import label_scores
     from training.perception.recipe import Workshop, device_name, report
 
     held_out = Workshop(work, packs, device, seed).leave_one_out(source)
     about = {"protocol": f"leave one person of {source} out", "device": device_name(device), "seed": seed}
-    text = report(held_out.scores(), about)
+    text = report(label_scores(held_out), about)
     out.write_text(text + "\n")
-    np.savez(out.with_suffix(".npz"), **vars(held_out))
+    held_out.save(out.with_suffix(".npz"))
     typer.echo(text)
 
 

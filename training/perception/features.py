@@ -20,12 +20,12 @@ from tqdm import tqdm
 from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.preprocess.audio import log_mel
 from emollama_ros.preprocess.tokens import adaptive_pool, choose_frames, spread
+from training.disturbances import random_pictures, random_sound, speed
+from training.mmeverse.clip_packs import RawClip
 from training.mmeverse.decoding import FRAME_HZ, RATE
 from training.networks.face_expression import FEATURES, SIDE, FaceExpressionNet
 from training.networks.glimpse import GlimpseHead, crop
 from training.networks.whisper import WhisperEncoder
-from training.perception.clip_packs import RawClip
-from training.perception.disturbances import random_pictures, random_sound, speed
 from training.perception.frozen import Frozen, frozen
 
 WINDOW_S = 4.0

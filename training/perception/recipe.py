@@ -21,26 +21,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from emollama_ros.errors import ConfigError
 from emollama_ros.labels import DEFAULT_LABELS
-from training.evaluation.coverage import leave_person_out, read_held_out, uncertain_below
-from training.evaluation.metrics import LabelScores, score_labels
+from training.evaluation.calibration import FUSION_WEIGHT, VOICE_WEIGHT, temperature
+from training.evaluation.coverage import scored_views, uncertain_below
+from training.evaluation.held_out import HeldOut
+from training.evaluation.metrics import LabelScores
 from training.evaluation.person_prior import fit_prior
+from training.mmeverse.clip_packs import RawClip, unpack
 from training.mmeverse.clips import Clip
 from training.networks.face_expression import FaceExpressionNet, load_face_api
 from training.networks.glimpse import FrameEncoder, GlimpseHead
 from training.networks.whisper import load_ctranslate2
+from training.nothing import generate
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
-from training.perception.calibration import FUSION_WEIGHT, VOICE_WEIGHT, pooled, temperature
-from training.perception.clip_packs import RawClip, unpack
 from training.perception.features import FeatureSet, Senses, Windows, extract, features
 from training.perception.fit import FitConfig, fit, predict
 from training.perception.frozen import frozen
-from training.perception.nothing import generate
 from training.perception.text import TextConfig, fit_text, predict_text
 from training.perception.vision import (
     Faces,
@@ -66,45 +66,6 @@ GLIMPSE = VisionConfig(epochs=4, batch=32, rate=2e-3)
 EXPRESSION = VisionConfig(epochs=6, batch=64, rate=1e-3, keep=0.5)
 FUSION = FitConfig()
 TEXT = TextConfig(rate=1.0, epochs=4)
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Predictions for people that nothing was trained on, raw logits (N, labels).
-
-    Attributes:
-        truth: (N,) label indices.
-        persons: (N,) person of each clip.
-        audio: Voice alone.
-        video: Picture alone; NaN where there is none.
-        fused: Both through Conv-Attention; NaN where there is no picture.
-    """
-
-    truth: NDArray[np.int64]
-    persons: NDArray[np.str_]
-    audio: NDArray[np.float32]
-    video: NDArray[np.float32]
-    fused: NDArray[np.float32]
-
-    def views(self) -> dict[str, NDArray[np.float32]]:
-        """Logits of each set of modalities that is there, as the robot combines them."""
-        found = {"audio": self.audio, "video": self.video, "video+audio": pooled(self.audio, self.fused)}
-        return {name: logits for name, logits in found.items() if np.isfinite(logits).all()}
-
-    def temperatures(self) -> dict[str, float]:
-        """Fitted temperature of each set of modalities."""
-        return {name: temperature(logits, self.truth) for name, logits in self.views().items()}
-
-    def scores(self) -> dict[str, LabelScores]:
-        """Scores of each set of modalities; the temperature of each person is fitted on the others."""
-        told = {
-            name: leave_person_out(logits, self.truth, self.persons.tolist())
-            for name, logits in self.views().items()
-        }
-        return {
-            name: score_labels(found.probabilities, self.truth, self.persons.tolist(), DEFAULT_LABELS)
-            for name, found in told.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -179,23 +140,43 @@ class Workshop:
         front = frozen(imagenet_front(), torch.zeros(2, 3, 224, 224), self.device)
         return Senses(whisper.to(self.device), front, self.glimpse, self.device)
 
-    def leave_one_out(self, source: str) -> HeldOut:
-        """Hold each person of a source out of all that is trained, then predict the person's whole clips."""
-        persons = sorted({p for p in self.windows.persons if p.startswith(f"{source}:")})
-        return _joined([self._held_out(person) for person in tqdm(persons, desc="persons")])
+    def persons(self, source: str) -> list[str]:
+        """Names of the people of a source, ``source:person``.
 
-    def _held_out(self, person: str) -> HeldOut:
-        path = self.folder / "held_out" / f"{person.replace(':', '-')}-seed{self.seed}.npz"
+        Raises:
+            ConfigError: There are none.
+        """
+        found = sorted({str(p) for p in self.windows.persons if p.startswith(f"{source}:")})
+        if not found:
+            there = sorted({str(p).split(":")[0] for p in self.windows.persons})
+            raise ConfigError(f"no clips of {source!r} are packed; there are {', '.join(there)}")
+        return found
+
+    def leave_one_out(self, source: str, seed: int | None = None) -> HeldOut:
+        """Hold each person of a source out of all that is trained, then predict the person's whole clips.
+
+        Args:
+            source: Name of a source that is packed.
+            seed: Of the network that is trained for each person; None takes the run's. Encoders, windows and
+                their disturbances are those of the run for every seed.
+
+        Raises:
+            ConfigError: No clips of that source are packed.
+        """
+        chosen = self.seed if seed is None else seed
+        people = tqdm(self.persons(source), desc=f"{source}, seed {chosen}")
+        return HeldOut.joined([self.without(person, chosen) for person in people])
+
+    def without(self, person: str, seed: int) -> HeldOut:
+        """Predict a person's whole clips by a network that never saw that person."""
+        path = self.folder / "held_out" / f"{person.replace(':', '-')}-seed{seed}.npz"
         if not path.exists():
-            found = self._predicted_without(person)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, lambda part: np.savez(part, **vars(found)))
-        with np.load(path) as held:
-            return HeldOut(**held)
+            _write(path, self._predicted_without(person, seed).save)
+        return HeldOut.load(path)
 
-    def _predicted_without(self, person: str) -> HeldOut:
+    def _predicted_without(self, person: str, seed: int) -> HeldOut:
         data = self.features
-        net = fit(data.take(data.persons != person), replace(FUSION, seed=self.seed), device=self.device)
+        net = fit(data.take(data.persons != person), replace(FUSION, seed=seed), device=self.device)
         out = data.take((data.persons == person) & data.is_whole)
         heard, seen, both = (
             predict(net, out, use).logits for use in ((True, False), (False, True), (True, True))
@@ -253,16 +234,14 @@ def write_calibration(held_out: Path, words: float, path: Path) -> None:
         words: Temperature of the words' view.
         path: File to write.
     """
-    with np.load(held_out) as found:
-        people = HeldOut(**found)
-    raw = {"audio": people.audio, "video": people.video, "video+audio": people.fused}
+    people = HeldOut.load(held_out)
     content = {
         "temperature": {**people.temperatures(), "text": words},
         "fusion_weight": FUSION_WEIGHT,
         "voice_weight": VOICE_WEIGHT,
         "text_weight": TEXT_WEIGHT,
-        "adaptation": asdict(fit_prior(raw, people.truth, people.persons)),
-        "uncertain_below": uncertain_below(read_held_out(held_out)),
+        "adaptation": asdict(fit_prior(people.raw, people.truth, people.persons)),
+        "uncertain_below": uncertain_below(scored_views(people)),
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
 
@@ -280,10 +259,6 @@ def report(scores: dict[str, LabelScores], about: dict[str, Any]) -> str:
     return json.dumps(
         {**about, "settings": settings, "scores": {k: s.to_json() for k, s in scores.items()}}, indent=1
     )
-
-
-def _joined(parts: Sequence[HeldOut]) -> HeldOut:
-    return HeldOut(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(HeldOut)))
 
 
 def _write(path: Path, write: Callable[[Path], None]) -> None:

@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from emollama_ros.labels import DEFAULT_LABELS
 from training.annotation.measuring.landmarks import track
+from training.mmeverse.clip_packs import RawClip
 from training.networks.efficientnet import load_imagenet
 from training.networks.face_expression import OUTPUTS, SIDE, FaceExpressionNet
 from training.networks.glimpse import CELLS, MARGIN, UPWARDS, GlimpseHead, Places, TrunkFront, crop
 from training.packaged_weights import read_efficientnet
-from training.perception.clip_packs import RawClip
 from training.perception.frozen import frozen
 
 #: How far each source is zoomed out and in: photographs fill the picture with the face, clips do not.

@@ -14,6 +14,7 @@ pytest.importorskip("scipy", reason="disturbances need SciPy (make test installs
 
 from emollama_ros.errors import InputError  # noqa: E402
 from emollama_ros.labels import DEFAULT_LABELS  # noqa: E402
+from training.disturbances import PICTURES, SOUNDS, STRENGTHS  # noqa: E402
 from training.evaluation import corruptions as room  # noqa: E402
 from training.evaluation.corruption_page import (  # noqa: E402
     DOCUMENT,
@@ -26,7 +27,6 @@ from training.evaluation.corruption_page import (  # noqa: E402
     write_report,
 )
 from training.evaluation.corruptions import conditions, measure, predict, report_of, thinned  # noqa: E402
-from training.perception.disturbances import PICTURES, SOUNDS, STRENGTHS  # noqa: E402
 
 ABOUT = {"model": "honest 1", "trained_on": ["other"]}
 NO_SOUND, NO_FRAMES = np.zeros(0, np.float32), np.zeros((0, 12, 12, 3), np.uint8)
@@ -34,7 +34,7 @@ NO_SOUND, NO_FRAMES = np.zeros(0, np.float32), np.zeros((0, 12, 12, 3), np.uint8
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """As `training.perception.clip_packs.RawClip`, which needs torch."""
+    """As `training.mmeverse.clip_packs.RawClip`, which needs torch."""
 
     name: str
     person: str
@@ -365,7 +365,7 @@ def test_the_command_refuses_in_one_line(run, tmp_path):
 
 def test_the_shipped_bundle_is_measured_resumed_and_written(run, tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="packed clips need torch (make test installs it)")
-    from training.perception.clip_packs import RawClip, pack
+    from training.mmeverse.clip_packs import RawClip, pack
 
     monkeypatch.setattr(room, "SOUNDS", {"noise": SOUNDS["noise"]})
     monkeypatch.setattr(room, "PICTURES", {"blur": PICTURES["blur"]})

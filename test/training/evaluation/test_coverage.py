@@ -16,9 +16,9 @@ from emollama_ros.errors import InputError
 from emollama_ros.labels import DEFAULT_LABELS
 from training.commands import Commands
 from training.evaluation import coverage
+from training.evaluation.calibration import temperature
 from training.evaluation.metrics import calibration_error
 from training.evaluation.uncertainty_cli import register
-from training.perception.calibration import temperature
 
 DRAWS = 100
 #: Few different confidences, so that there are ties.

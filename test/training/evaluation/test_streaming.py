@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from emollama_ros.errors import InputError
 from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.manifest import parse_calibration
 from training.__main__ import app
+from training.evaluation.held_out import HeldOut
 from training.evaluation.person_prior import centred, expected_logits, fit_prior, label_means, variances
-from training.evaluation.streaming import SCENARIOS, Bench, Predictions, Settings, read_predictions, report
+from training.evaluation.streaming import SCENARIOS, Bench, Settings, report
 
 SIZE = len(DEFAULT_LABELS)
 QUICK = Settings(Following(is_on=True, after_s=8.0), seeds=1)
 
 
-def made(people: int = 8, clips: int = 4, habit: float = 1.5, seed: int = 0) -> Predictions:
+def made(people: int = 8, clips: int = 4, habit: float = 1.5, seed: int = 0) -> HeldOut:
     """People with a habit each; of the picture every second clip has nothing."""
     random = np.random.default_rng(seed)
     truth = np.tile(np.repeat(np.arange(SIZE), clips), people)
@@ -34,26 +36,28 @@ def made(people: int = 8, clips: int = 4, habit: float = 1.5, seed: int = 0) -> 
         views[view] = (3 * np.eye(SIZE)[truth] + noise + habits).astype(np.float32)
     for view in ("video", "video+audio"):
         views[view][::2] = np.nan
-    return Predictions(truth, persons, views)
+    return held_out(truth, persons, views)
 
 
-def heard(people: int, habit: float = 1.5) -> Predictions:
+def held_out(truth: np.ndarray, persons: np.ndarray, raw: Mapping[str, np.ndarray]) -> HeldOut:
+    return HeldOut(truth, persons, raw["audio"], raw["video"], raw["video+audio"])
+
+
+def heard(people: int, habit: float = 1.5) -> HeldOut:
     """The same, who are not seen."""
     given = made(people, habit=habit)
-    nothing = np.full_like(given.views["audio"], np.nan)
-    return Predictions(given.truth, given.persons, {**given.views, "video": nothing, "video+audio": nothing})
+    nothing = np.full_like(given.raw["audio"], np.nan)
+    return held_out(given.truth, given.persons, {**given.raw, "video": nothing, "video+audio": nothing})
 
 
-def gains(given: Predictions, *scenarios: str) -> list[float]:
+def gains(given: HeldOut, *scenarios: str) -> list[float]:
     found = report(given, replace(QUICK, scenarios=scenarios))["results"]["made"]
     assert set(found) == {"audio"}
     return [row["gain"]["uar"] for row in found["audio"].values()]
 
 
-def written(predictions: Predictions, path: Path) -> Path:
-    views = predictions.views
-    columns = {"audio": views["audio"], "video": views["video"], "fused": views["video+audio"]}
-    np.savez(path, truth=predictions.truth, persons=predictions.persons, **columns)
+def written(predictions: HeldOut, path: Path) -> Path:
+    predictions.save(path)
     return path
 
 
@@ -96,10 +100,10 @@ def test_switched_off_nothing_is_gained() -> None:
 
 def test_nothing_of_the_person_scored_is_known_before() -> None:
     given = made(people=4)
-    changed = {view: logits.copy() for view, logits in given.views.items()}
+    changed = {view: logits.copy() for view, logits in given.raw.items()}
     own = given.persons == "made:02"
     changed["audio"][own] = 100 * changed["audio"][own][::-1]
-    other = Predictions(np.where(own, 3, given.truth), given.persons, changed)
+    other = held_out(np.where(own, 3, given.truth), given.persons, changed)
     benches = [Bench(p, "audio", QUICK) for p in (given, other)]
     assert benches[0]._known["made:02"] == benches[1]._known["made:02"]
     assert benches[0]._known["made:01"] != benches[1]._known["made:01"]
@@ -117,7 +121,7 @@ def test_others_may_be_known_by_people_who_are_not_scored() -> None:
 
 def test_what_is_fitted_goes_into_a_manifest() -> None:
     given = made()
-    found = fit_prior(given.views, given.truth, given.persons)
+    found = fit_prior(given.raw, given.truth, given.persons)
     raw = asdict(found)
     rest = {"temperature": {}, "fusion_weight": 0.5, "text_weight": 0.5}
     assert parse_calibration(json.loads(json.dumps({**rest, "adaptation": raw}))).adaptation == found
@@ -125,8 +129,8 @@ def test_what_is_fitted_goes_into_a_manifest() -> None:
 
 def test_a_view_that_nobody_has_is_not_fitted() -> None:
     given = made()
-    nothing = np.full_like(given.views["audio"], np.nan)
-    found = fit_prior({"audio": given.views["audio"], "video": nothing}, given.truth, given.persons)
+    nothing = np.full_like(given.raw["audio"], np.nan)
+    found = fit_prior({"audio": given.raw["audio"], "video": nothing}, given.truth, given.persons)
     assert set(found.means) == set(found.strength) == {"audio"}
 
 
@@ -155,23 +159,9 @@ def test_scores_that_doubt_lead_to_the_means_of_the_labels() -> None:
     assert np.allclose(expected_logits(doubt, means, 1e9), means, atol=1e-6)
 
 
-@pytest.mark.parametrize("missing", ["truth", "fused"])
-def test_a_file_without_a_column_is_refused(tmp_path: Path, missing: str) -> None:
-    path = written(made(2), tmp_path / "a.npz")
-    columns = dict(np.load(path))
-    del columns[missing]
-    np.savez(path, **columns)
-    with pytest.raises(InputError, match=f"no held-out predictions.*{missing}"):
-        read_predictions(path)
-
-
-def test_files_that_are_no_predictions_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "text.npz").write_text("no")
-    for name in ("text.npz", "absent.npz"):
-        with pytest.raises(InputError, match=rf"{name}: no held-out predictions"):
-            read_predictions(tmp_path / name)
+def test_one_person_is_not_known_by_others() -> None:
     with pytest.raises(InputError, match="1 person"):
-        read_predictions(written(made(1), tmp_path / "one.npz"))
+        report(made(1), QUICK)
 
 
 def test_the_command_writes_what_it_says(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.perception.nothing.camera import COUNT, SIDE, filmed, look
-from training.perception.nothing.pictures import fractal
+from training.nothing.camera import COUNT, SIDE, filmed, look
+from training.nothing.pictures import fractal
 from training.synthesis._opencv import cv2
 from training.synthesis.scene import draw_background
 

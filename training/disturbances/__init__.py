@@ -6,8 +6,8 @@ the corruption table (``python -m training corruptions``). NumPy, SciPy and Pill
 
 from __future__ import annotations
 
-from training.perception.disturbances.pictures import PICTURES, random_pictures
-from training.perception.disturbances.sound import SOUNDS, random_sound, speed
+from training.disturbances.pictures import PICTURES, random_pictures
+from training.disturbances.sound import SOUNDS, random_sound, speed
 
 #: The strengths of the corruption table.
 STRENGTHS = (0.33, 0.67, 1.0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.mmeverse.decoding import RATE
-from training.perception.nothing.sounds import COUNT, band, place, pulse, recorded, swell, tone
+from training.nothing.sounds import COUNT, band, place, pulse, recorded, swell, tone
 from training.synthesis.room import coloured_noise
 
 #: Semitones over the key note: major, minor, dorian, pentatonic, blues, whole tones.

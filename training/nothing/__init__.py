@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emollama_ros.errors import InputError
-from training.perception.clip_packs import RawClip
-from training.perception.nothing import music as _music
-from training.perception.nothing import pictures, rooms, sounds
+from training.mmeverse.clip_packs import RawClip
+from training.nothing import music as _music
+from training.nothing import pictures, rooms, sounds
 
 #: Share of clips with one sense only.
 _ALONE = 0.5

@@ -17,8 +17,8 @@ from scipy import fft, ndimage, signal
 from scipy.interpolate import PchipInterpolator
 
 from emollama_ros.errors import InputError
+from training.disturbances.checks import Samples, Sound, draw, last_good, lost, of_sound
 from training.mmeverse.decoding import RATE
-from training.perception.disturbances.checks import Samples, Sound, draw, last_good, lost, of_sound
 
 #: Level that noise is set against where nothing is said: -60 dB of full scale.
 FLOOR = 1e-3

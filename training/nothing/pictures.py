@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from training.perception.nothing.camera import COUNT, SIDE, filmed, look
+from training.nothing.camera import COUNT, SIDE, filmed, look
 from training.synthesis._opencv import cv2
 
 #: Side of a still picture that is larger than the camera's view, pixels.

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from training.perception.disturbances.checks import Frames, Pictures, draw, last_good, lost, of_pictures
+from training.disturbances.checks import Frames, Pictures, draw, last_good, lost, of_pictures
 
 #: Size that lengths in pixels are of.
 SIZE = 224
