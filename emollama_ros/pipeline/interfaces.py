@@ -38,7 +38,8 @@ class Explainer(Protocol):
         estimate: EmotionEstimate,
         transcript: str,
         *,
+        question: str = "",
         on_text: Callable[[Reasoning], None],
         should_stop: Callable[[], bool],
     ) -> Reasoning:
-        """Write why, calling ``on_text`` as the text grows."""
+        """Write why, or the answer to a question, calling ``on_text`` as the text grows."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from emollama_ros.errors import ConfigError
+from emollama_ros.errors import ConfigError, InputError
 from emollama_ros.estimate import EmotionEstimate, Reasoning
 from emollama_ros.pipeline.config import PipelineConfig
 from emollama_ros.pipeline.fast import FastWorker
@@ -15,6 +15,7 @@ from emollama_ros.pipeline.feed import Feed
 from emollama_ros.pipeline.health import Health, Tally, sum_up
 from emollama_ros.pipeline.intake import Intake
 from emollama_ros.pipeline.interfaces import Explainer, Perceiver
+from emollama_ros.pipeline.questions import MISSING, NOT_RUNNING, Answer, Inquiry, Question, Recent
 from emollama_ros.pipeline.slow import SlowWorker
 from emollama_ros.streams import Grid
 
@@ -53,6 +54,7 @@ class EmotionPipeline:
         self._perception, self._reasoner, self._config = perception, reasoner, config
         self._on_estimate, self._on_reasoning = on_estimate, on_reasoning
         self._tally = Tally()
+        self._recent = Recent()
         self._worker: FastWorker | None = None
         self._slow: SlowWorker | None = None
         grid = Grid() if sources > 1 else None
@@ -80,6 +82,7 @@ class EmotionPipeline:
         self._worker = self._slow = None
         for feed in self.feeds:
             feed.forget()
+        self._recent.forget()
         self._perception.reset()  # it remembers pictures of people
 
     def reconfigure(self, config: PipelineConfig) -> None:
@@ -95,6 +98,32 @@ class EmotionPipeline:
         if self._slow is not None:
             self._slow.reconfigure(config)
 
+    def ask(
+        self,
+        inquiry: Inquiry,
+        on_text: Callable[[Reasoning], None] = lambda _: None,
+        on_answer: Callable[[Answer], None] = lambda _: None,
+    ) -> Question:
+        """Have a question about the last seconds answered; labels do not wait for it.
+
+        Args:
+            inquiry: What is asked.
+            on_text: Called from the slow worker with the text so far.
+            on_answer: Called once: from the slow worker, or from whoever ends the question or looks after it.
+
+        Raises:
+            InputError: It cannot be asked now, or not like this; the message says why.
+        """
+        inquiry, slow = inquiry.checked(), self._slow
+        if self._reasoner is None:
+            raise InputError(MISSING)
+        if slow is None:
+            raise InputError(NOT_RUNNING)
+        about = self._recent.choose(inquiry.source, inquiry.seconds, inquiry.about_ns)
+        question = Question(inquiry, about, on_text, on_answer)
+        slow.ask(question)
+        return question
+
     def health(self) -> Health:
         """Counters, times and queues as of now."""
         oldest_ms = max(feed.waiting_ms for feed in self.feeds)
@@ -108,6 +137,7 @@ class EmotionPipeline:
     def _offer(self, estimate: EmotionEstimate, transcript: str) -> None:
         slow = self._slow
         if slow is not None:
+            self._recent.add(estimate, transcript)
             slow.offer(estimate, transcript)
 
     # With one source: its feed.

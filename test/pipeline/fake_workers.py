@@ -89,6 +89,7 @@ class FakeExplainer:
 
     def __init__(self, held: bool = False) -> None:
         self.begun: queue.Queue[tuple[EmotionEstimate, str]] = queue.Queue()
+        self.asked: queue.Queue[tuple[str, EmotionEstimate, str]] = queue.Queue()
         self.cancelled = threading.Event()
         self.go = threading.Event()
         self.faults: list[Exception] = []
@@ -99,10 +100,14 @@ class FakeExplainer:
         estimate: EmotionEstimate,
         transcript: str,
         *,
+        question: str = "",
         on_text: Callable[[Reasoning], None],
         should_stop: Callable[[], bool],
     ) -> Reasoning:
-        self.begun.put((estimate, transcript))
+        if question:
+            self.asked.put((question, estimate, transcript))
+        else:
+            self.begun.put((estimate, transcript))
         while self._held and not self.go.wait(0.001):
             if should_stop():
                 self.cancelled.set()
