@@ -1,6 +1,6 @@
 """What is done with a message of a camera, a microphone or a speech recogniser, wherever it comes from.
 
-The subscriptions of the node and the replay of a recording do the same, and so perceive the same. No ROS in it.
+The subscriptions of the node and the replay of a recording do the same, so they perceive the same. No ROS.
 """
 
 from __future__ import annotations
