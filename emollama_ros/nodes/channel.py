@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
 
     from emollama_ros.adaptation import Person
+    from emollama_ros.msg import EmotionState
     from emollama_ros.pipeline import Feed, Health
     from emollama_ros.speech import Whisper
 
@@ -129,6 +130,10 @@ class Channel:
         """Publish a reasoning as far as it is written."""
         if self._sensors is not None:
             self._outlet.reasoning(reasoning)
+
+    def published(self, estimate: EmotionEstimate) -> EmotionState | None:
+        """Return the state that an estimate was published as; None where it was not, or long ago."""
+        return self._outlet.published(estimate)
 
     def tick(self, health: Health) -> None:
         """Say something if nothing was said for a while, or if what was said last is not so any more."""

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from emollama_ros.adaptation import Following, People
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.nodes.parameters import PerceptionParameters
-from emollama_ros.pipeline import EmotionPipeline, Feed, Health, PipelineConfig
+from emollama_ros.pipeline import (
+    Answer,
+    EmotionPipeline,
+    Feed,
+    Health,
+    Inquiry,
+    PipelineConfig,
+    Question,
+)
 from emollama_ros.smoothing import Smoothing
 from emollama_ros.uncertainty import uncertainty_of
 
@@ -50,6 +58,14 @@ class Pipeline(Protocol):
 
     def push_transcript(self, stamp_ns: int, text: str) -> None:
         """Take what was said."""
+
+    def ask(
+        self,
+        inquiry: Inquiry,
+        on_text: Callable[[Reasoning], None] = ...,
+        on_answer: Callable[[Answer], None] = ...,
+    ) -> Question:
+        """Have a question answered; the callbacks come in the pipeline's threads."""
 
     def reconfigure(self, config: PipelineConfig) -> None:
         """Take other times and expectations at once; ``ConfigError`` where that needs a fresh pipeline."""

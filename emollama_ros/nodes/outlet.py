@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ from emollama_ros.estimate import EmotionEstimate, Reasoning, Status
 from emollama_ros.labels import UNKNOWN
 from emollama_ros.msg import EmotionEvent, EmotionReasoning, EmotionState
 from emollama_ros.nodes import messages, qos
+from emollama_ros.nodes.clock import SECOND
 from emollama_ros.nodes.numbering import Numbering
+from emollama_ros.pipeline.questions import REMEMBERED_S
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
@@ -60,6 +63,7 @@ class Outlet:
         self._numbers.new_pipeline()
         self._told = EmotionReasoning()
         self._latest: tuple[EmotionEstimate, float] | None = None
+        self._published: deque[tuple[int, int, EmotionState]] = deque()
         self.frame_id = ""
 
     @property
@@ -77,7 +81,16 @@ class Outlet:
         """
         number = self._numbers.state(estimate.sequence)
         self._latest = estimate, latency_ms
-        self._send(messages.state_message(estimate, number, complaints, latency_ms), estimate.end_ns)
+        message = messages.state_message(estimate, number, complaints, latency_ms)
+        self._send(message, estimate.end_ns)
+        self._published.append((estimate.end_ns, estimate.sequence, message))
+        while abs(estimate.end_ns - self._published[0][0]) > REMEMBERED_S * SECOND:
+            self._published.popleft()
+
+    def published(self, estimate: EmotionEstimate) -> EmotionState | None:
+        """Return the message an estimate was published with, as long as it can be asked about."""
+        found = (message for _, sequence, message in self._published if sequence == estimate.sequence)
+        return next(found, None)
 
     def repeat(self, complaints: Sequence[str]) -> None:
         """Publish the latest estimate again, with its own stamp, and what is wrong now."""

@@ -178,7 +178,11 @@ class Recent:
 
 
 class Question:
-    """One question under way, from any thread: it waits, is answered word by word, and ends once."""
+    """One question under way, from any thread: it waits, is answered word by word, and ends once.
+
+    Attributes:
+        answer: What became of it; None until it has ended.
+    """
 
     def __init__(
         self,
@@ -203,18 +207,19 @@ class Question:
         self._lock = threading.Lock()
         self._ending: tuple[Outcome, str, float] | None = None
         self._written: Reasoning | None = None
-        self._is_begun = self._is_over = False
+        self._is_begun = False
+        self.answer: Answer | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether it has ended."""
-        return self._is_over
+        return self.answer is not None
 
     def begin(self) -> bool:
         """Note that it is being answered; false where it has ended before."""
         self.look()
         with self._lock:
-            self._is_begun = not self._is_over
+            self._is_begun = not self.is_over
         return self._is_begun
 
     def cancel(self) -> None:
@@ -225,6 +230,11 @@ class Question:
         """The same, because the model will not be there any more."""
         self._end_soon(Outcome.STOPPED, why)
 
+    def abandon(self, why: str) -> Answer:
+        """End it now, whatever the model does, and return the answer as far as it was written."""
+        self._note(Outcome.STOPPED, why)
+        return self._end(Outcome.STOPPED, why)
+
     def should_stop(self) -> bool:
         """Whether to write no more; asked before every token."""
         if self._now() - self._asked_s >= self._deadline_s:
@@ -234,7 +244,7 @@ class Question:
     def show(self, text: Reasoning) -> None:
         """Hand on the text so far."""
         with self._lock:
-            if self._is_over:
+            if self.is_over:
                 return
             self._written = text
         self._on_text(text)
@@ -265,11 +275,12 @@ class Question:
             if self._ending is None:
                 self._ending = outcome, why, self._now()
 
-    def _end(self, outcome: Outcome, why: str) -> None:
+    def _end(self, outcome: Outcome, why: str) -> Answer:
         with self._lock:
-            if self._is_over:
-                return
-            self._is_over, written = True, self._written
-        elapsed_ms = (self._now() - self._asked_s) * 1e3
-        text, tokens = (written.text, written.tokens) if written else ("", 0)
-        self._on_answer(Answer(outcome, self.estimate, text, tokens, elapsed_ms, why))
+            if self.answer is not None:
+                return self.answer
+            written, elapsed_ms = self._written, (self._now() - self._asked_s) * 1e3
+            text, tokens = (written.text, written.tokens) if written else ("", 0)
+            self.answer = answer = Answer(outcome, self.estimate, text, tokens, elapsed_ms, why)
+        self._on_answer(answer)
+        return answer
