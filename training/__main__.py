@@ -12,6 +12,7 @@ from training.commands import Commands
 from training.curriculum.cli import register as register_train
 from training.evaluation.cli import register as register_evaluation
 from training.evaluation.corruptions_cli import register as register_corruptions
+from training.evaluation.groups_cli import register as register_groups
 from training.evaluation.streaming_cli import register as register_streaming
 from training.evaluation.uncertainty_cli import register as register_uncertainty
 from training.mmeverse.cli import register as register_records
@@ -26,6 +27,7 @@ register_ablation(app)
 register_annotation(app)
 register_evaluation(app)
 register_corruptions(app)
+register_groups(app)
 register_streaming(app)
 register_uncertainty(app)
 register_measuring(app)

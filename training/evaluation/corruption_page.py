@@ -92,6 +92,8 @@ def said(found: Mapping[str, Any], most: float) -> str:
 
 def _about(report: Mapping[str, Any]) -> str:
     limit = f" A quick run of at most {report['limit']} clips a set." if report["limit"] else ""
+    if each := report.get("each"):
+        limit += f" At most {each} clips of every person and label."
     return (
         f"Of {report['model']}. Intervals: 95 %, {report['draws']} draws of people, the same ones for clean "
         f"and disturbed clips. Points are hundredths of UAR.{limit}"

@@ -139,6 +139,7 @@ def predict(
     about: Mapping[str, Any],
     seed: int = 0,
     progress: bool = True,
+    talkers: Sequence[RawClip] | None = None,
 ) -> dict[str, dict[str, Logits]]:
     """Let a predictor tell every clip in every condition, and keep what it says in a file as it goes.
 
@@ -150,6 +151,8 @@ def predict(
         about: Names the predictor; a file of another one is refused.
         seed: Of the disturbances.
         progress: Show a bar.
+        talkers: Whose voices babble is mixed of, so that it is the same for some clips as for all; ``clips``
+            if left out.
 
     Returns:
         By clip and condition the logits (7,).
@@ -165,7 +168,7 @@ def predict(
             content = _content(clip)
             row = done.get(clip.name)
             if row is None or row["content"] != content:
-                told = {c.key: logits for c, logits in _told(clip, clips, predictor, seed)}
+                told = {c.key: logits for c, logits in _told(clip, talkers or clips, predictor, seed)}
                 row = {"clip": clip.name, "content": content, "logits": told}
                 file.write(json.dumps(row) + "\n")
                 file.flush()
@@ -243,6 +246,24 @@ def thinned(clips: Sequence[RawClip], limit: int | None) -> list[RawClip]:
     return [clip for some in own for clip in (some if limit is None else _some(some, limit))]
 
 
+def evenly(clips: Sequence[RawClip], each: int) -> list[RawClip]:
+    """At most ``each`` clips of every person and label, which, a hash of their names says.
+
+    The first of all people and labels come first, then the second ones: a run that is stopped has met all of
+    them alike.
+    """
+    known = sorted(
+        (clip for clip in clips if clip.label in DEFAULT_LABELS),
+        key=lambda clip: zlib.crc32(clip.name.encode()),
+    )
+    taken: Counter[tuple[str, str]] = Counter()
+    turns: list[tuple[int, RawClip]] = []
+    for clip in known:
+        turns.append((taken[clip.person, clip.label], clip))
+        taken[clip.person, clip.label] += 1
+    return [clip for turn, clip in sorted(turns, key=lambda pair: pair[0]) if turn < each]
+
+
 def _some(clips: Sequence[RawClip], limit: int) -> list[RawClip]:
     """As many of each label as can be; which, a hash of their names says.
 
@@ -263,6 +284,7 @@ def report_of(
     about: Mapping[str, Any],
     limit: int | None = None,
     draws: int = DRAWS,
+    each: int | None = None,
 ) -> dict[str, Any]:
     """Score what was told, a set a source.
 
@@ -272,6 +294,7 @@ def report_of(
         about: ``model``, and ``trained_on``: the sources that it was trained on, if it was on any.
         limit: Clips a set, if not all were taken.
         draws: Of the bootstrap.
+        each: Clips of every person and label, if not all were taken.
 
     Returns:
         Plain data; `training.evaluation.corruption_page` makes a page of it.
@@ -284,6 +307,7 @@ def report_of(
         "most_cost": MOST_COST,
         "strengths": list(STRENGTHS),
         "limit": limit,
+        "each": each,
         "draws": draws,
         "sets": [
             {

@@ -35,6 +35,9 @@ def corruptions(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the disturbances.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many clips a set.")] = None,
+    each: Annotated[
+        int | None, typer.Option(min=1, help="At most so many clips of every person and label.")
+    ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="Commit the report and write its table into docs.")
     ] = False,
@@ -49,7 +52,7 @@ def corruptions(
     else:
         _refuse_quick_figures(limit, write)
         where = out or Path("build") / "reports" / "corruptions"
-        report = _run(pack, _predictor(bundle, folds, pack[0].parent), where, seed, limit)
+        report = _run(pack, _predictor(bundle, folds, pack[0].parent), where, seed, limit, each)
     typer.echo(summary(report))
     if write:
         write_report(report, REPORT)
@@ -91,14 +94,17 @@ def _predictor(bundle: Path | None, folds: Path | None, packs: Path) -> _Teller:
     return _Teller(FoldPredictor(Folds(Workshop(folds, packs)), loaded), name, [])
 
 
-def _run(packs: list[Path], teller: _Teller, out: Path, seed: int, limit: int | None) -> dict[str, Any]:
+def _run(
+    packs: list[Path], teller: _Teller, out: Path, seed: int, limit: int | None, each: int | None
+) -> dict[str, Any]:
     from training.evaluation.corruption_page import write_report
-    from training.evaluation.corruptions import predict, report_of, thinned
+    from training.evaluation.corruptions import evenly, predict, report_of, thinned
 
-    clips = thinned(_unpacked(packs), limit)
+    found = _unpacked(packs)
+    clips = thinned(evenly(found, each) if each else found, limit)
     about = {"model": teller.model, "trained_on": teller.trained_on}
-    told = predict(clips, teller.predictor, out / "predictions.jsonl", about, seed)
-    report = report_of(clips, told, {**about, "seed": seed}, limit)
+    told = predict(clips, teller.predictor, out / "predictions.jsonl", about, seed, talkers=found)
+    report = report_of(clips, told, {**about, "seed": seed}, limit, each=each)
     write_report(report, out)
     return report
 

@@ -188,6 +188,7 @@ class _Table:
         parts: (N, k).
         group: (N,) index of the group.
         owner: (N,) index of who is drawn: the person, or the clip where each group is one person.
+        clip: (N,) index of the clip; twins of a clip share it.
         people: (groups,) people in each.
         is_of_people: Every person is in one group only.
     """
@@ -195,6 +196,7 @@ class _Table:
     parts: Floats
     group: NDArray[np.int64]
     owner: NDArray[np.int64]
+    clip: NDArray[np.int64]
     people: list[int]
     is_of_people: bool
 
@@ -205,11 +207,13 @@ class _Table:
         people = [len(set(persons[group == i])) for i in range(len(names))]
         each_one = max(people) == 1
         _, owner = np.unique(persons, return_inverse=True)
+        _, clip = np.unique(np.array([f"{t.person}/{t.clip}" for t in clips]), return_inverse=True)
         together = {(p, g) for p, g in zip(owner.tolist(), group.tolist(), strict=True)}
         return cls(
             parts=_parts(clips),
             group=group,
             owner=np.arange(len(clips)) if each_one else owner,
+            clip=clip,
             people=people,
             is_of_people=len(together) == len(set(owner.tolist())) and not each_one,
         )
@@ -221,8 +225,9 @@ class _Table:
 
     def sums(self, group: NDArray[np.int64] | None = None) -> Floats:
         """Sums (groups, k)."""
-        found = np.zeros((len(self.people), self.parts.shape[1]))
-        np.add.at(found, self.group if group is None else group, self.parts)
+        of = self.group if group is None else group
+        is_in = (of == np.arange(len(self.people))[:, None]).astype(np.float64)
+        found: Floats = is_in @ self.parts
         return found
 
     def drawn(self, draws: int, seed: int) -> Floats:
@@ -235,7 +240,12 @@ class _Table:
         return (weights @ by_owner.reshape(owners, -1)).reshape(draws, count, -1)
 
     def by_lot(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Groups (N,) drawn by lot: of people where people have groups, of clips otherwise."""
+        """Groups (N,) drawn by lot: among twins, of people where people have groups, of clips otherwise."""
+        if len(set(self.clip.tolist())) < len(self.clip):
+            order = np.lexsort((rng.random(len(self.clip)), self.clip))
+            found = np.empty_like(self.group)
+            found[np.argsort(self.clip, kind="stable")] = self.group[order]
+            return found
         if not self.is_of_people:
             return rng.permutation(self.group)
         _, first = np.unique(self.owner, return_index=True)
@@ -278,7 +288,7 @@ def _gap(groups: Sequence[Group], table: _Table, uar: Floats, drawn: Floats, see
     large = np.flatnonzero(table.sizes >= LEAST_CLIPS)
     if len(large) < 2:
         return None
-    best, worst = large[uar[large].argmax()], large[uar[large].argmin()]
+    worst, *_, best = large[np.argsort(uar[large], kind="stable")]
     size = float(uar[best] - uar[worst])
     rng = np.random.default_rng(seed)
     lots = np.array([np.ptp(_scores(table.sums(table.by_lot(rng)))["uar"][large]) for _ in range(LOTS)])

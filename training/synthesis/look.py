@@ -5,7 +5,7 @@ Everything is drawn from the person's number; see ``people``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,6 +86,18 @@ class Look:
     cloth_accent: tuple[float, float, float]
     stripes: float
     collar: float
+
+
+def with_tone(look: Look, tone: float) -> Look:
+    """The same look with the skin of another tone; lips keep their shade of it, all else keeps its colour.
+
+    Args:
+        look: As drawn.
+        tone: Position on the light (0) to dark (1) scale.
+    """
+    shade = _along(_SKIN, tone) / _along(_SKIN, look.skin_tone)
+    skin, lips = (_rgb(np.array(colour) * shade) for colour in (look.skin, look.lips))
+    return replace(look, skin=skin, lips=lips, skin_tone=tone)
 
 
 def person_rng(person_id: int, stream: str) -> np.random.Generator:

