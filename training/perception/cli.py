@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -65,17 +66,20 @@ def leave_one_out_persons(
     source: Annotated[str, typer.Option(help="Source whose people are held out in turn.")] = "javanese_av",
     device: Device = "cpu",
     seed: Seed = 0,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Of the networks, such as 0,1,2: scores are of the first; --seed if left out."),
+    ] = None,
 ) -> None:
     """Hold each person of a source out of everything that is trained, and report UAR with n."""
-    from training.evaluation.coverage import label_scores
-    from training.perception.recipe import Workshop, device_name, report
+    from training.evaluation.seeds import in_words
+    from training.perception.left_out import leave_out, parse_seeds
+    from training.perception.recipe import Workshop
 
-    held_out = Workshop(work, packs, device, seed).leave_one_out(source)
-    about = {"protocol": f"leave one person of {source} out", "device": device_name(device), "seed": seed}
-    text = report(label_scores(held_out), about)
-    out.write_text(text + "\n")
-    held_out.save(out.with_suffix(".npz"))
+    chosen = (seed,) if seeds is None else parse_seeds(seeds)
+    text = leave_out(Workshop(work, packs, device, seed), source, chosen, out)
     typer.echo(text)
+    typer.echo(in_words(json.loads(text)["seeds"]), err=True)
 
 
 def fit(
