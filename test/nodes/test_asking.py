@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -18,6 +20,7 @@ from rig import bright
 from std_srvs.srv import SetBool
 
 from emollama_ros.action import AskEmotion
+from emollama_ros.client import EmotionListener
 from emollama_ros.pipeline.questions import MOST_WAITING, QUESTION_LIMIT
 
 pytestmark = pytest.mark.ros
@@ -191,3 +194,71 @@ def test_without_its_language_model_it_says_so(rig, client):
     assert result.status_text == "the language model is switched off (parameter reasoning)"
     rig.node.set_parameters([Parameter("reasoning", value=True)])
     rig.graph.until(lambda: rig.pipeline._config.reasoning, "the change back")
+
+
+# --- the listener of behaviours
+
+
+@contextmanager
+def spun(rig):
+    """Have the graph spun by another thread, as a robot does."""
+    stop = threading.Event()
+
+    def spin():
+        while not stop.is_set():
+            rig.graph.executor.spin_once(timeout_sec=0.05)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_plain_program_asks_and_hears_the_words_come(rig):
+    happy = rig.see(bright)
+    texts = []
+    rig.typist.free.set()
+    with spun(rig), EmotionListener.connect() as listener:
+        answer = listener.ask("why?", 15.0, about=happy, on_text=texts.append)
+        assert listener.wait_for("happy", timeout=10.0).label == "happy"
+        refused = listener.ask("")
+    assert (answer.text, answer.outcome, answer.why) == ("Seems happy . You asked why?", "answered", "")
+    assert answer.is_whole and answer.state == happy and texts[-1] == answer.text
+    assert (refused.outcome, refused.state) == ("refused", None) and "empty" in refused.why
+    assert not any(thread.name == "emotion-listener" for thread in threading.enumerate())
+
+
+def test_a_node_that_nobody_spins_asks_and_is_answered_in_time(rig):
+    rig.see(bright)
+    node = rclpy.create_node("behaviour")
+    listener = EmotionListener(node)
+    with spun(rig):
+        type_words(rig, 1)
+        answer = listener.ask("why?", 1.0)
+    assert (answer.text, answer.outcome) == ("Seems", "late") and not answer.is_whole
+    listener.close()
+    node.destroy_node()
+
+
+def test_a_question_can_be_cancelled_from_anywhere(rig):
+    rig.see(bright)
+    listener = EmotionListener(rig.graph.observer)
+    asking = listener.ask_async("why?", on_text=lambda _: asking.cancel())
+    type_words(rig, 1)
+    answer = rig.graph.until(lambda: asking.answer, "the answer")
+    assert (answer.outcome, answer.text) == ("cancelled", "Seems")
+    asking = listener.ask_async("why?")
+    asking.cancel()
+    assert rig.graph.until(lambda: asking.answer, "the answer").outcome == "cancelled"
+    listener.close()
+
+
+def test_where_nobody_answers_it_says_so(rig):
+    listener = EmotionListener(rig.graph.observer, namespace="nowhere")
+    asking = listener.ask_async("why?", 0.2)
+    answer = rig.graph.until(lambda: asking.answer, "the answer")
+    assert answer.outcome == "unreachable" and "does one run in this namespace" in answer.why
+    listener.close()
