@@ -85,6 +85,24 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="of the speech recogniser; without `sources`",
         ),
         DeclareLaunchArgument(
+            "dashboard",
+            default_value="false",
+            choices=BOOLEAN,
+            description="serve a web page on this machine that shows what is perceived",
+        ),
+        DeclareLaunchArgument(
+            "dashboard_host",
+            default_value="127.0.0.1",
+            description="address the page is served on; anything but this machine's own asks for a token",
+        ),
+        DeclareLaunchArgument("dashboard_port", default_value="8777", description="port of the page"),
+        DeclareLaunchArgument(
+            "annotated",
+            default_value="false",
+            choices=BOOLEAN,
+            description="draw what is perceived on emotion/annotated while somebody subscribes to it",
+        ),
+        DeclareLaunchArgument(
             "bundle", default_value="", description="model bundle; empty = as in params_file"
         ),
         DeclareLaunchArgument(
@@ -187,6 +205,24 @@ def start_nodes(context: LaunchContext) -> list:
             **respawn,
         )
 
+    def watcher(name: str, **chosen: object) -> Node:
+        names = names_in(value("sources"))
+        return Node(
+            name=name,
+            executable=f"{name}_node",
+            parameters=parameters(**chosen, **({"sources": names} if names else {})),
+            remappings=[camera, (f"{camera[0]}/compressed", f"{camera[1]}/compressed"), audio],
+            **common,
+            **respawn,
+        )
+
+    def watchers() -> list[Node]:
+        made = [watcher("annotator")] if value("annotated") == "true" else []
+        if value("dashboard") == "true":
+            where = {"host": value("dashboard_host"), "port": int(value("dashboard_port"))}
+            made.append(watcher("dashboard", **where))
+        return made
+
     def player(path: str, name: str) -> Node:
         # Never respawned: a player that has ended has played its file.
         return Node(
@@ -199,13 +235,14 @@ def start_nodes(context: LaunchContext) -> list:
 
     names, source = names_in(value("sources")), value("source")
     if source == "live" and not names:
-        return [perception(), microphone()]
+        return [perception(), microphone(), *watchers()]
     files = names_in(source) if names else [source] * bool(source)
     if files and len(files) != max(1, len(names)):
         raise ValueError(
             f"source: {len(files)} file(s) for the sources {', '.join(names)}; name one for each"
         )
-    return [perception(), *(player(path, name) for path, name in zip(files, names or [""], strict=False))]
+    players = [player(path, name) for path, name in zip(files, names or [""], strict=False)]
+    return [perception(), *players, *watchers()]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -40,6 +40,10 @@ def test_arguments_are_those_of_nav2_and_ours():
         "hop_s",
         "reasoning",
         "adaptation",
+        "dashboard",
+        "dashboard_host",
+        "dashboard_port",
+        "annotated",
     }
 
 
@@ -85,6 +89,11 @@ def test_without_a_source_only_perception_starts(evaluate):
 def test_a_file_is_played_and_live_records(evaluate):
     assert list(evaluate(source="a.mp4")[0]) == ["perception_node", "media_player"]
     assert list(evaluate(source="live")[0]) == ["perception_node", "microphone"]
+
+
+def test_who_watches_is_started_where_it_was_asked_for(evaluate):
+    nodes = evaluate(source="a.mp4", dashboard="true", dashboard_port="9000", annotated="true")[0]
+    assert list(nodes) == ["perception_node", "media_player", "annotator", "dashboard"]
 
 
 def test_each_source_has_a_player_of_its_own(evaluate):

@@ -77,7 +77,14 @@ def test_every_module_is_installed(bootstrap: ModuleType, installed: Path, root:
 
 
 def test_programs_and_share_are_installed(installed: Path) -> None:
-    for name in ("emollama", "media_player_node", "microphone_node", "perception_node"):
+    for name in (
+        "annotator_node",
+        "dashboard_node",
+        "emollama",
+        "media_player_node",
+        "microphone_node",
+        "perception_node",
+    ):
         assert os.access(installed / "lib" / "emollama_ros" / name, os.X_OK)
     share = installed / "share" / "emollama_ros"
     for name in (
@@ -85,6 +92,8 @@ def test_programs_and_share_are_installed(installed: Path) -> None:
         "msg/EmotionState.msg",
         "launch/perception.launch.py",
         "config/perception.yaml",
+        "config/foxglove.json",
+        "config/emollama.rviz",
     ):
         assert (share / name).is_file(), name
     assert (installed / "share/ament_index/resource_index/packages/emollama_ros").exists()
