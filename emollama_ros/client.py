@@ -209,6 +209,7 @@ class EmotionListener:
         self._label: str | None = None
         self._paused = False
         self._listeners: list[OnState] = []
+        self._state_listeners: list[OnState] = []
         self._event_listeners: list[OnEvent] = []
         home = f"{namespace.rstrip('/')}/" if namespace else ""
         self._action = f"{home}emotion/ask"
@@ -368,6 +369,18 @@ class EmotionListener:
         asking._begin(self._node, *self._ask_through())
         return asking
 
+    def on_state(self, callback: OnState) -> Callable[[], None]:
+        """Have a function called with every state: once per hop, and once a second whatever happens.
+
+        Args:
+            callback: Called in the thread that spins the node; should return quickly.
+
+        Returns:
+            A function that ends it.
+        """
+        self._state_listeners.append(callback)
+        return lambda: self._state_listeners.remove(callback) if callback in self._state_listeners else None
+
     def on_change(self, callback: OnState) -> Callable[[], None]:
         """Have a function called with the state whenever the label changes, the first time included.
 
@@ -404,6 +417,7 @@ class EmotionListener:
             self._asker[0].destroy()
         self._subscriptions, self._asker = [], None
         self._listeners = []
+        self._state_listeners = []
         self._event_listeners = []
 
     def _on_state(self, state: EmotionState) -> None:
@@ -411,7 +425,7 @@ class EmotionListener:
             self._state = (state, monotonic())
             self._news.notify_all()
         changed, self._label = state.label != self._label, state.label
-        for listener in list(self._listeners) if changed else ():
+        for listener in [*self._state_listeners, *(self._listeners if changed else ())]:
             listener(state)
 
     def _on_event(self, event: EmotionEvent) -> None:

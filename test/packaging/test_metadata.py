@@ -33,7 +33,7 @@ FROM_PIP = {
     "yaml",
 }
 #: Used if installed, never required.
-OPTIONAL_ROS = {"audio_common_msgs", "cv_bridge", "hri_msgs"}
+OPTIONAL_ROS = {"audio_common_msgs", "cv_bridge", "hri_msgs", "py_trees"}
 
 
 def manifest(root: Path) -> ElementTree.Element:
@@ -69,7 +69,7 @@ def package_files(root: Path) -> list[Path]:
 
 def is_ros_side(root: Path, path: Path) -> bool:
     relative = path.relative_to(root / "emollama_ros")
-    return relative.parts[0] == "nodes" or relative.name == "client.py"
+    return relative.parts[0] in ("nodes", "behaviours") or relative.name == "client.py"
 
 
 def test_versions_agree(root: Path) -> None:
@@ -185,7 +185,7 @@ def test_the_two_onnxruntimes_never_come_together(root: Path) -> None:
 
 def test_programs_are_installed_and_honour_the_environment(root: Path) -> None:
     listed = re.findall(r"^  (scripts/\w+)$", (root / "CMakeLists.txt").read_text(), re.MULTILINE)
-    assert len(listed) == 6
+    assert len(listed) == 9
     for name in listed:
         path = root / name
         assert path.stat().st_mode & 0o111, f"{name} is not executable"
