@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import ModuleType
 
 from emollama_ros.errors import ConfigError
@@ -20,9 +21,8 @@ def web_server() -> ModuleType:
         ConfigError: Starlette or uvicorn is missing; the message says how to install them.
     """
     try:
-        from emollama_ros.dashboard import server
+        return importlib.import_module("emollama_ros.dashboard.server")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "anyio", "h11", "click"):
             raise
         raise ConfigError(f"the dashboard needs {error.name}, which is not installed: {INSTALL}") from None
-    return server

@@ -36,7 +36,7 @@ class LoudnessMeter:
             every_s: How much sound one level is taken over, seconds.
         """
         self._every_s = every_s
-        self._square = self._peak = self._seconds = 0.0
+        self._square = self._peak = 0.0
         self._count = 0
 
     def push(self, samples: NDArray[Any], rate: int, channels: int = 1) -> Level | None:
@@ -54,11 +54,10 @@ class LoudnessMeter:
         self._square += float(np.square(sound).sum())
         self._peak = max(self._peak, float(np.abs(sound).max(initial=0.0)))
         self._count += len(sound)
-        self._seconds += len(sound) / (rate * channels)
-        if self._seconds < self._every_s:
+        if self._count < max(1, round(self._every_s * rate * channels)):
             return None
-        level = Level(_decibels(math.sqrt(self._square / max(1, self._count))), _decibels(self._peak))
-        self._square = self._peak = self._seconds = 0.0
+        level = Level(_decibels(math.sqrt(self._square / self._count)), _decibels(self._peak))
+        self._square = self._peak = 0.0
         self._count = 0
         return level
 
