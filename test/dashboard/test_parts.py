@@ -404,3 +404,24 @@ def test_rviz_configuration_shows_the_annotated_picture() -> None:
     ]
     enabled = [d["Topic"]["Value"] for d in shown if d["Enabled"]]
     assert enabled == ["/emotion/annotated"]
+
+
+def test_an_open_page_is_compared_with_a_closed_one() -> None:
+    from benchmark.dashboard import compared, figures
+    from benchmark.graph import FULL_WINDOW_NS, Heard
+
+    def turn(every_ms: int, age_ms: int) -> Heard:
+        ends = [10**10 + i * every_ms * 10**6 for i in range(30)]
+        short = (ends[0] - 10**9, ends[0], ends[0], ends[0], 1.0)
+        whole = [(e - FULL_WINDOW_NS, e, e, e + age_ms * 10**6, 50.0) for e in ends]
+        return Heard(states=[short, *whole])
+
+    found = compared(
+        {
+            "closed": figures([turn(500, 100)] * 2, [{"dashboard": 0.0}, {"dashboard": 1.0}]),
+            "open": figures([turn(1000, 150)], [{"dashboard": 9.0}]),
+        }
+    )
+    assert found["closed"]["age_at_listener_ms"]["n"] == 60
+    assert found["closed"]["cpu_percent_of_a_core"] == {"dashboard": 0.5}
+    assert found["open_over_closed"] == {"labels_hz": 0.5, "age_at_listener_p50": 1.5}
