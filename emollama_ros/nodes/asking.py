@@ -49,11 +49,13 @@ class Goal:
 
     Attributes:
         question: Of the pipeline.
+        state: What it is about, as it was published; None where it is still to be.
         ahead: Questions before it, as the client was told last.
     """
 
     def __init__(self, handle: ServerGoalHandle) -> None:
         self.question: Question | None = None
+        self.state: EmotionState | None = None
         self.ahead: int | None = None
         self.handle = handle
         self._asked_s = monotonic()
@@ -126,6 +128,7 @@ class Asking:
         except EmollamaError as error:
             self._end(goal, AskEmotion.Result(outcome=Outcome.REFUSED, status_text=str(error)))
         else:
+            goal.state = self._published(goal.question.estimate)
             self._goals.append(goal)
             self._tell_places()
 
@@ -175,15 +178,15 @@ class Asking:
             outcome=int(answer.outcome),
             status_text=answer.status_text,
             text=answer.text,
-            state=self._published(answer.estimate),
+            state=goal.state or self._published(answer.estimate) or EmotionState(),
             tokens=answer.tokens,
             elapsed_ms=goal.elapsed_ms,
         )
         self._end(goal, result)
         self._tell_places()
 
-    def _published(self, estimate: EmotionEstimate) -> EmotionState:
-        return self._channels[estimate.source].published(estimate) or EmotionState()
+    def _published(self, estimate: EmotionEstimate) -> EmotionState | None:
+        return self._channels[estimate.source].published(estimate)
 
     def _tell_places(self) -> None:
         """Tell those who wait how many are before them, when that changes."""

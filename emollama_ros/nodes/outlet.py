@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from emollama_ros import conditions
@@ -11,12 +12,14 @@ from emollama_ros.estimate import EmotionEstimate, Reasoning, Status
 from emollama_ros.labels import UNKNOWN
 from emollama_ros.msg import EmotionEvent, EmotionReasoning, EmotionState
 from emollama_ros.nodes import messages, qos
-from emollama_ros.nodes.clock import SECOND
 from emollama_ros.nodes.numbering import Numbering
 from emollama_ros.pipeline.questions import REMEMBERED_S
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleNode
+
+#: How long states are kept for questions about them, s: a little longer than they can be asked about.
+KEPT_S = REMEMBERED_S + 1.0
 
 
 class Outlet:
@@ -63,7 +66,7 @@ class Outlet:
         self._numbers.new_pipeline()
         self._told = EmotionReasoning()
         self._latest: tuple[EmotionEstimate, float] | None = None
-        self._published: deque[tuple[int, int, EmotionState]] = deque()
+        self._published: deque[tuple[float, int, EmotionState]] = deque()
         self.frame_id = ""
 
     @property
@@ -83,8 +86,8 @@ class Outlet:
         self._latest = estimate, latency_ms
         message = messages.state_message(estimate, number, complaints, latency_ms)
         self._send(message, estimate.end_ns)
-        self._published.append((estimate.end_ns, estimate.sequence, message))
-        while abs(estimate.end_ns - self._published[0][0]) > REMEMBERED_S * SECOND:
+        self._published.append((monotonic(), estimate.sequence, message))
+        while self._published[-1][0] - self._published[0][0] > KEPT_S:
             self._published.popleft()
 
     def published(self, estimate: EmotionEstimate) -> EmotionState | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -201,12 +203,13 @@ def test_without_its_language_model_it_says_so(rig, client):
 
 @contextmanager
 def spun(rig):
-    """Have the graph spun by another thread, as a robot does."""
+    """Have the graph spun by another thread, as a robot does, and somebody bright be seen all the while."""
     stop = threading.Event()
 
     def spin():
         while not stop.is_set():
-            rig.graph.executor.spin_once(timeout_sec=0.05)
+            rig.feed(0.1, audio=False)
+            rig.graph.spin_for(0.1)
 
     thread = threading.Thread(target=spin)
     thread.start()
@@ -262,3 +265,15 @@ def test_where_nobody_answers_it_says_so(rig):
     answer = rig.graph.until(lambda: asking.answer, "the answer")
     assert answer.outcome == "unreachable" and "does one run in this namespace" in answer.why
     listener.close()
+
+
+def test_the_ten_lines_of_the_document_work(rig, capsys):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "behaviours.md").read_text()
+    lines = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    assert len(lines.splitlines()) <= 10
+    rig.see(bright)
+    rig.typist.free.set()
+    with spun(rig):
+        exec(lines, {})
+    out = capsys.readouterr().out
+    assert out == "somebody seems happy (70%)\nSeems happy . You asked why?\n"

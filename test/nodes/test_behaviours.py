@@ -17,7 +17,7 @@ from conftest import write_clip
 from rclpy.parameter import Parameter
 from std_msgs.msg import Float32, String
 
-from emollama_ros.behaviours.csv_logger import COLUMNS, CsvLogger, CsvLoggerNode
+from emollama_ros.behaviours.csv_logger import COLUMNS, CsvLogger, CsvLoggerNode, CsvLoggerParameters
 from emollama_ros.behaviours.greeter import HELLO, REMARKS, Greeter, GreeterNode, GreeterParameters
 from emollama_ros.behaviours.tree import EmotionCondition, Status, as_py_trees
 from emollama_ros.behaviours.tutor import FASTER, SLOWER, Tutor, TutorNode, TutorParameters
@@ -26,6 +26,7 @@ from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.msg import EmotionState
 from emollama_ros.nodes import qos
 from emollama_ros.nodes.clock import SECOND, ros_time
+from emollama_ros.nodes.parameters import table_rows
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]
@@ -252,3 +253,10 @@ def test_each_behaviour_does_on_a_clip_what_it_says(graph, processes, tmp_path):
     published = {str(s.sequence): s.label for s in rig.states}
     assert all(published[row["sequence"]] == row["label"] for row in rows)
     assert [row["label"] for row in rows if row["label"] == "sad"]
+
+
+@pytest.mark.parametrize("table", [GreeterParameters, TutorParameters, CsvLoggerParameters])
+def test_every_parameter_is_documented_as_it_is(table):
+    text = (ROOT / "docs" / "behaviours.md").read_text()
+    for name, default, legal, meaning in table_rows(table):
+        assert f"| `{name}` | `{default}` | {legal} | {meaning} |\n" in text
