@@ -82,12 +82,15 @@ def cues(
         Path | None, typer.Option(help="Folder with emodb and javanese_av: how people usually speak.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    split: Annotated[
+        str | None, typer.Option(help="Learn from people of this split only: train, validation or test.")
+    ] = None,
 ) -> None:
     """Fit detectors of what faces and voices show, for reasonings to name, and keep them in the bundle."""
     from model_export.cues import add_cues, table
 
     written, quality = add_cues(
-        folder, synthesis, range(first_person, last_person + 1), voices, root, threads
+        folder, synthesis, range(first_person, last_person + 1), voices, root, threads, split
     )
     typer.echo(table(quality))
     entry = written.manifest.files["cues.npz"]

@@ -14,7 +14,7 @@ pytest.importorskip("cv2", reason="the truth is the generator's, which draws wit
 from emollama_ros.bundle import MANIFEST, Bundle, copy_shipped, packaged_path  # noqa: E402
 from emollama_ros.cue_head import CUES  # noqa: E402
 from emollama_ros.engines import EngineOptions  # noqa: E402
-from emollama_ros.errors import ConfigError  # noqa: E402
+from emollama_ros.errors import ConfigError, InputError  # noqa: E402
 from emollama_ros.perception import Perception  # noqa: E402
 from emollama_ros.streams import FrameBatch, Window  # noqa: E402
 from model_export import cues  # noqa: E402
@@ -70,3 +70,20 @@ def test_too_few_people_are_refused_and_the_bundle_stays(bundle, people, monkeyp
     with pytest.raises(ConfigError, match="too few"):
         cues.add_cues(bundle, people, range(0, 10), voices=0)
     assert Bundle.load(bundle).sha256 == before
+
+
+def test_people_of_other_splits_teach_nothing(bundle, people, monkeypatch):
+    for number in (8, 19, 21):
+        record = people / "records" / f"{number:06d}.json"
+        record.write_text(json.dumps({"person": number}))
+    taught = []
+    voice = [(None, {"person": number}) for number in (7, 18)]
+    monkeypatch.setattr(cues, "clip_windows", lambda _, records: ((None, r) for r in records))
+    monkeypatch.setattr(cues, "voice_windows", lambda count, options: iter(voice))
+    monkeypatch.setattr(cues, "collect", lambda _, windows, __: taught.extend(windows) or examples(bundle))
+    after, _ = cues.add_cues(bundle, people, range(0, 30), voices=4, split="train")
+    assert [record["person"] for _, record in taught] == [7, 21, 7]
+    # Voices are of people 7 to 21 in turn; of the first four, numbers 8 and 9 are none to learn from.
+    assert "fitted on 2 generated clips and 2 voices of 2 people" in after.manifest.files[CUES].origin
+    with pytest.raises(InputError, match="split 'tset'"):
+        cues.add_cues(bundle, people, range(0, 30), voices=0, split="tset")

@@ -17,6 +17,7 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
@@ -82,6 +83,13 @@ def unpack(path: Path) -> list[RawClip]:
     stored = {name: tensor.numpy().tobytes() for name, tensor in load_file(path).items()}
     jpeg, flac = io.BytesIO(stored["jpeg"]), io.BytesIO(stored["flac"])
     return [_read(entry, jpeg, flac) for entry in tqdm(json.loads(stored["index"]), desc=path.stem)]
+
+
+def counts(path: Path) -> tuple[int, int]:
+    """Clips and people of a pack, without decoding any."""
+    with safe_open(path, framework="pt") as stored:
+        entries = json.loads(stored.get_tensor("index").numpy().tobytes())
+    return len(entries), len({entry["person"] for entry in entries})
 
 
 def _read(entry: dict, jpeg: io.BytesIO, flac: io.BytesIO) -> RawClip:

