@@ -91,18 +91,20 @@ class FakePerception(Node):
         states: Its publisher of states.
     """
 
-    def __init__(self, spinner: Spinner) -> None:
+    def __init__(self, spinner: Spinner, prefix: str = "") -> None:
         super().__init__("perception_node", context=spinner.context)
         self._spinner = spinner
-        self.states = self.create_publisher(EmotionState, "emotion/state", qos.STATE)
-        self._reasonings = self.create_publisher(EmotionReasoning, "emotion/reasoning", qos.REASONING)
+        self.states = self.create_publisher(EmotionState, f"{prefix}emotion/state", qos.STATE)
+        self._reasonings = self.create_publisher(
+            EmotionReasoning, f"{prefix}emotion/reasoning", qos.REASONING
+        )
         self._pauses = self.create_publisher(Bool, "emotion/paused", qos.PAUSED)
         self._reports = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self.called: list[tuple[str, bool]] = []
         self.state = told("happy", 0.62)
         self.create_service(SetBool, "emotion/enable", self._on_enable)
         for name in ("new_person", "set_neutral"):
-            self.create_service(Trigger, f"emotion/{name}", self._on_trigger(name))
+            self.create_service(Trigger, f"{prefix}emotion/{name}", self._on_trigger(name))
         self._pauses.publish(Bool(data=False))
         self.create_timer(0.2, self._say)
         self.create_timer(0.5, self._report)

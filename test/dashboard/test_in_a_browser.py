@@ -254,3 +254,40 @@ def test_the_annotated_picture_is_drawn_only_for_somebody(spinner: Any) -> None:
     wait(lambda: drawn[-1].header.stamp in [m.header.stamp for m in plain], "the stamp is that of a picture")
     spinner.do(lambda: camera.destroy_subscription(look))
     wait(lambda: camera.watchers == 1, "nobody looks but this test, again")
+
+
+def test_each_of_several_sources_has_its_own_view(spinner: Any) -> None:
+    import json
+    from http.client import HTTPConnection
+
+    from prepared import FakePerception, told
+    from rclpy.parameter import Parameter
+
+    from emollama_ros.nodes.dashboard_node import DashboardNode
+
+    left, right = FakePerception(spinner, "left/"), FakePerception(spinner, "right/")
+    right.state = told("sad", 0.9)
+    given = [Parameter("port", value=0), Parameter("sources", value=["left", "right"])]
+    node = spinner.add(DashboardNode(context=spinner.context, parameter_overrides=given))
+    try:
+
+        def ask(method: str, path: str, body: Any = None) -> Any:
+            connection = HTTPConnection("127.0.0.1", node.port, timeout=DEADLINE_S)
+            headers = {"Origin": f"http://127.0.0.1:{node.port}", "Content-Type": "application/json"}
+            connection.request(method, path, json.dumps(body) if body else None, headers)
+            return connection.getresponse()
+
+        def first(source: str, kind: str) -> Any:
+            lines = iter(ask("GET", f"/events?source={source}").readline, b"")
+            wanted = f"event: {kind}\n".encode()
+            return next(json.loads(next(lines).partition(b": ")[2]) for line in lines if line == wanted)
+
+        assert first("left", "hello")["sources"] == ["left", "right"]
+        assert first("left", "state")["label"] == "happy"
+        assert first("right", "state")["label"] == "sad"
+        assert ask("GET", "/events?source=above").status == 404
+        assert left.states.get_subscription_count() == 1
+        answer = json.loads(ask("POST", "/do", {"action": "new_person", "source": "right"}).read())
+        assert answer["success"] and right.called and not left.called
+    finally:
+        node.close()

@@ -301,6 +301,17 @@ def test_a_button_that_is_not_answered_says_so(desk: Desk, monkeypatch: pytest.M
     assert answer.status_code == 503 and "does not answer" in answer.json()["error"]
 
 
+def test_no_more_pages_are_served_than_there_is_room_for(desk: Desk) -> None:
+    from emollama_ros.dashboard.server import MOST_PAGES
+
+    class Full(Board):
+        pages = MOST_PAGES  # type: ignore[assignment]
+
+    desk.boards[""] = Full()
+    answer = desk.client.get("/events")
+    assert answer.status_code == 503 and "close one" in answer.json()["error"]
+
+
 def test_every_answer_keeps_other_sites_out(desk: Desk) -> None:
     for path in ("/", "/page/main.js", "/nowhere", "/frame.jpg?after=x"):
         headers = desk.client.get(path).headers
