@@ -1,7 +1,7 @@
-"""The command `emollama`: analyse files, look after bundles, examine the machine, run the demo.
+"""The command `emollama`: analyse files, record, replay, look after bundles, run the demo.
 
 Results go to the standard output, everything else to the standard error. Exit status: 0 done, 1 something
-that was examined is broken, 2 what was asked for cannot be done.
+that was examined is broken, 2 what was asked for cannot be done, 3 two runs that were compared differ.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from rich.text import Text
 from emollama_ros import __version__
 from emollama_ros import doctor as examination
 from emollama_ros.analysis import Analysis, AnalysisOptions, Analyzer
+from emollama_ros.bags.cli import COMMANDS as BAG_COMMANDS
 from emollama_ros.bundle import (
     MANIFEST,
     SEAL,
@@ -399,6 +400,12 @@ def demo(
         plain=True if plain else None,
     )
     raise typer.Exit(status)
+
+
+# --- record, replay, compare ------------------------------------------------------------------------------
+
+for _command in BAG_COMMANDS:
+    app.command()(_command)
 
 
 if __name__ == "__main__":
