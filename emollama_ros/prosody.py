@@ -106,6 +106,25 @@ def analyse(samples: Floats) -> Prosody:
     )
 
 
+def pitch_curve(samples: Floats) -> tuple[Floats, Floats]:
+    """Fundamental frequency over time, as ``analyse`` finds it; for figures.
+
+    Args:
+        samples: As there.
+
+    Returns:
+        Middles of the frames in seconds, and the frequency in Hz, NaN where nothing is voiced; both (n,).
+    """
+    frames = _frames(samples)
+    times = (np.arange(len(frames)) * HOP_S + _FRAME / _HALF_RATE / 2).astype(np.float32)
+    if not len(frames):
+        return times, times
+    level = 10 * np.log10(np.maximum(np.square(frames).mean(axis=1), 1e-12))
+    power = np.square(np.abs(np.fft.rfft(frames * _window(), _FFT))).astype(np.float32)
+    hertz, voiced = _track(power, _active(level))
+    return times, np.where(voiced, hertz, np.nan).astype(np.float32)
+
+
 def _frames(samples: Floats) -> Floats:
     """Cut into overlapping frames (n, 320) at 8 kHz, each without its mean."""
     clean = np.nan_to_num(np.asarray(samples, dtype=np.float32), posinf=0.0, neginf=0.0)

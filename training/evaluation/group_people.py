@@ -6,7 +6,9 @@ they are, and, of Emo-DB and RAVDESS, their sex.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ from training.evaluation.groups import Told
 from training.evaluation.held_out import HeldOut
 from training.evaluation.predictions import read_predictions
 from training.mmeverse.decoding import DecodedClip, decode_clip
-from training.mmeverse.schema import Media, Record
-from training.mmeverse.sources import read_items
+from training.mmeverse.schema import Media
+from training.mmeverse.sources import Found, read_items
 
 #: What is compared of generated people, and the order of the groups. Boundaries are those of the generator
 #: where it has any (age), thirds of what it draws evenly (skin tone), or doublings (distance).
@@ -99,24 +101,75 @@ def actor_groups(person: str) -> dict[str, str]:
     return {"actor": person.partition(":")[2]} | ({"sex": sex} if sex else {})
 
 
-def of_generated(bundle: Bundle, folders: Mapping[Path, Sequence[Mapping[str, Any]]]) -> list[Told]:
-    """Let a bundle tell generated clips, through the robot's own code: one window a clip, no words.
+class Store:
+    """What was told of clips, in a file as it goes, so that a stopped run goes on from it.
 
-    Clips in which face and voice were made to disagree have no single truth and are left out.
+    Rows are of one bundle each: those of others stay in the file and are not used.
+    """
+
+    def __init__(self, path: Path, bundle: Bundle) -> None:
+        """Read what is there.
+
+        Args:
+            path: JSON Lines, made where it is not there.
+            bundle: Whose rows are used.
+        """
+        self._path, self._bundle = path, bundle.sha256
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        # A run that was killed leaves half a line.
+        rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        self._known = {row["clip"]: row["views"] for row in rows if row["bundle"] == self._bundle}
+
+    def __call__(self, clip: str, tell: Callable[[], EmotionEstimate]) -> dict[str, Sequence[float]]:
+        """Scores of a clip by view; ``tell`` is asked where they are not known."""
+        if clip not in self._known:
+            views = {view: [round(float(s), 6) for s in some] for view, some in _views(tell()).items()}
+            self._known[clip] = views
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"bundle": self._bundle, "clip": clip, "views": views}) + "\n")
+        return self._known[clip]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A generated clip and what was told of it.
+
+    Attributes:
+        folder: Where the clip is.
+        record: Its truth.
+        views: Scores by view: ``audio``, ``video``, ``both``; empty where nothing could be perceived.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    views: Mapping[str, Sequence[float]]
+
+
+def tell(bundle: Bundle, folders: Mapping[Path, Sequence[Mapping[str, Any]]], store: Store) -> list[Heard]:
+    """Let a bundle tell generated clips, through the robot's own code: one window a clip, no words.
 
     Args:
         bundle: That is measured.
         folders: Truths of the clips of each folder.
+        store: Keeps what was told.
 
     Raises:
         InputError: A clip cannot be decoded, or the bundle has other labels.
     """
     perception = _perception(bundle)
     clips = [(folder, record) for folder, records in folders.items() for record in records]
-    told: list[Told] = []
-    for folder, record in tqdm([c for c in clips if not c[1]["conflict"]], desc="clips"):
-        told += _told(perception, decoded(folder, record), record, groups_of(record))
-    return told
+    heard = []
+    for folder, record in tqdm(clips, desc="clips"):
+        views = store(record["id"], lambda f=folder, r=record: perceive(perception, decoded(f, r)))
+        heard.append(Heard(folder, record, views))
+    return heard
+
+
+def of_generated(heard: Sequence[Heard]) -> list[Told]:
+    """Generated clips in every view; where face and voice were made to disagree there is no single truth."""
+    some = [one for one in heard if not one.record["conflict"]]
+    return [told for one in some for told in _told(one.views, one.record, groups_of(one.record))]
 
 
 def _perception(bundle: Bundle) -> Perception:
@@ -133,13 +186,17 @@ def decoded(folder: Path, record: Mapping[str, Any]) -> DecodedClip:
     return decode_clip(Media(**{kind: record["clip"]}), folder, to_model_frame)
 
 
+def perceive(perception: Perception, clip: DecodedClip) -> EmotionEstimate:
+    """Perceive a clip as one window, knowing nothing of others."""
+    perception.reset()
+    return perception.perceive_one(window_of(clip), 0)
+
+
 def _told(
-    perception: Perception, clip: DecodedClip, record: Mapping[str, Any], groups: Mapping[str, str]
+    views: Mapping[str, Sequence[float]], record: Mapping[str, Any], groups: Mapping[str, str]
 ) -> Iterator[Told]:
     """A clip in all views that it has."""
-    perception.reset()
-    estimate = perception.perceive_one(window_of(clip), 0)
-    for view, scores in _views(estimate).items():
+    for view, scores in views.items():
         truth = DEFAULT_LABELS.index(record["label"])
         yield Told(record["id"], str(record["person"]), view, truth, np.array(scores, np.float32), groups)
 
@@ -185,7 +242,7 @@ def of_predictions(path: Path, source: str, root: Path) -> list[Told]:
         InputError: There is no prediction of the source.
     """
     predictions = read_predictions(path)
-    records = [item for item in read_items(source, root) if isinstance(item, Record)]
+    records = [item.record for item in read_items(source, root) if isinstance(item, Found)]
     pairs = [(record, predictions[record.key]) for record in records if record.key in predictions]
     if not pairs:
         raise InputError(f"{path}: holds no prediction of {source}")
@@ -213,6 +270,7 @@ def of_twins(
     clips: int,
     first_person: int,
     seed: int,
+    store: Store,
     tones: Sequence[float] = TONES,
     compose: Callable[..., Any] | None = None,
 ) -> list[Told]:
@@ -226,6 +284,7 @@ def of_twins(
         clips: How many; people show every label in turn.
         first_person: Number of the first person, each clip another.
         seed: Of the clips.
+        store: Keeps what was told.
         tones: Skin tones.
         compose: Makes a clip; for tests.
     """
@@ -241,15 +300,16 @@ def of_twins(
         clip = (compose or generate)(index, options)
         facts = {"id": str(index), "person": clip.person.person_id, "label": clip.label}
         for tone in tones:
-            pictures = repainted_pictures(clip, repainted(clip.person, tone), renderer)
-            stamps = tuple(round(i * 1e9 / options.fps) for i in range(len(pictures)))
-            seen = DecodedClip(clip.audio, pictures, stamps)
-            told += _told(perception, seen, facts, {"repainted skin": f"{tone:g}"})
+            person = repainted(clip.person, tone)
+            views = store(
+                f"twin {index} of {clips}, {first_person}, {seed}, {tone:g}",
+                lambda c=clip, p=person: perceive(perception, _with(c, p, renderer, options.fps)),
+            )
+            told += _told(views, facts, {"repainted skin": f"{tone:g}"})
     return told
 
 
-def repainted_pictures(clip: Any, person: Any, renderer: Any) -> tuple[np.ndarray, ...]:
-    """Frames of a clip with somebody else in the place of its person, as the robot resizes them."""
-    from dataclasses import replace
-
-    return tuple(to_model_frame(p) for p in replace(clip, person=person).pictures(renderer))
+def _with(clip: Any, person: Any, renderer: Any, fps: float) -> DecodedClip:
+    """A clip with another person in the place of its own, as the robot gets it."""
+    pictures = tuple(to_model_frame(p) for p in replace(clip, person=person).pictures(renderer))
+    return DecodedClip(clip.audio, pictures, tuple(round(i * 1e9 / fps) for i in range(len(pictures))))

@@ -14,10 +14,12 @@ from training.evaluation.group_people import (
     ACTORS,
     GENERATED,
     TONES,
+    Store,
     of_generated,
     of_held_out,
     of_predictions,
     of_twins,
+    tell,
 )
 from training.evaluation.groups import LEAST_CLIPS, LOTS, Told, measures
 from training.evaluation.metrics import DRAWS
@@ -67,12 +69,13 @@ class Given:
 TWIN_PEOPLE = 30_000
 
 
-def report(bundle: Path | None, given: Given, seed: int = 0) -> dict[str, Any]:
+def report(bundle: Path | None, given: Given, told: Path, seed: int = 0) -> dict[str, Any]:
     """Measure everything that is given.
 
     Args:
         bundle: Its folder; None for the default one.
         given: What is compared.
+        told: What the bundle said, JSON Lines; a run that was stopped goes on from it.
         seed: Of bootstrap, lots and twins.
 
     Returns:
@@ -87,19 +90,19 @@ def report(bundle: Path | None, given: Given, seed: int = 0) -> dict[str, Any]:
         "lots": LOTS,
         "least_clips": LEAST_CLIPS,
         "seed": seed,
-        "sets": list(_sets(loaded, given, seed)),
+        "sets": list(_sets(loaded, given, Store(told, loaded), seed)),
     }
 
 
-def _sets(bundle: Bundle, given: Given, seed: int) -> Iterator[dict[str, Any]]:
+def _sets(bundle: Bundle, given: Given, store: Store, seed: int) -> Iterator[dict[str, Any]]:
     folders = {folder: read_truth(folder, given.first_person) for folder in given.synthesis}
-    told = of_generated(bundle, folders)
+    told = of_generated(tell(bundle, folders, store))
     records = [record for some in folders.values() for record in some]
     conflicts = sum(bool(record["conflict"]) for record in records)
     note = _GENERATED_NOTE.format(left_out=f"{conflicts} such clips were.")
     yield set_of("Generated people", note, told, measures(told, GENERATED, seed=seed))
     if given.twins:
-        twins = of_twins(bundle, given.twins, TWIN_PEOPLE, seed)
+        twins = of_twins(bundle, given.twins, TWIN_PEOPLE, seed, store)
         order = {"repainted skin": [f"{tone:g}" for tone in TONES]}
         yield set_of("Twins", _TWINS_NOTE, twins, measures(twins, order, seed=seed), _MEANING_OF_TWINS)
     for path in given.held_out:

@@ -12,9 +12,15 @@ Synthesis = Annotated[
     typer.Option(help="Generated clips with their truth (python -m training.synthesis); repeatable."),
 ]
 Bundle = Annotated[Path | None, typer.Option("--bundle", help="Bundle; the default one if left out.")]
+Kept = Annotated[
+    Path, typer.Option("--told", help="What was told so far, JSON Lines; both commands go on from it.")
+]
 FirstPerson = Annotated[
     int, typer.Option(min=0, help="People with lower numbers were trained on and are left out.")
 ]
+
+
+_TOLD = Path("build/reports/groups/told.jsonl")
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +46,7 @@ def groups(
     out: Annotated[Path, typer.Option(help="Report to write, JSON; the page goes beside it.")] = Path(
         "build/reports/groups/report.json"
     ),
+    told: Kept = _TOLD,
     seed: Annotated[int, typer.Option(min=0, help="Of bootstrap, lots and twins.")] = 0,
     write: Annotated[
         bool, typer.Option("--write", help="Commit the report and write its table into the model card.")
@@ -50,7 +57,7 @@ def groups(
     from training.evaluation.group_report import Given, report
 
     given = Given(tuple(synthesis), first_person, tuple(held_out or ()), predictions, ravdess, twins)
-    found = report(bundle, given, seed)
+    found = report(bundle, given, told, seed)
     write_report(found, out)
     typer.echo(summary(found))
     if write:
@@ -63,12 +70,10 @@ def gallery(
     synthesis: Synthesis,
     first_person: FirstPerson,
     bundle: Bundle = None,
-    out: Annotated[Path, typer.Option(help="Picture to write, .png or .svg.")] = Path(
-        "build/reports/gallery.png"
-    ),
+    out: Annotated[Path, typer.Option(help="Picture to write, .svg.")] = Path("build/reports/gallery.svg"),
     mistakes: Annotated[int, typer.Option(min=1, help="Most confident mistakes to show.")] = 6,
     successes: Annotated[int, typer.Option(min=0, help="Calmest successes to show.")] = 2,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    told: Kept = _TOLD,
     write: Annotated[
         bool, typer.Option("--write", help="Write the picture into docs/images and its rows into docs.")
     ] = False,
@@ -76,7 +81,7 @@ def gallery(
     """Draw the most confident mistakes on generated people, and the calmest successes, on one sheet."""
     from training.evaluation.gallery import collect, commit, draw, rows_of
 
-    found = collect(synthesis, first_person, bundle, (mistakes, successes), threads)
+    found = collect(synthesis, first_person, bundle, (mistakes, successes), told)
     draw(found, out)
     typer.echo(rows_of(found))
     typer.echo(f"written: {out}")

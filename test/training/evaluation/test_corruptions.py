@@ -26,7 +26,14 @@ from training.evaluation.corruption_page import (  # noqa: E402
     to_markdown,
     write_report,
 )
-from training.evaluation.corruptions import conditions, measure, predict, report_of, thinned  # noqa: E402
+from training.evaluation.corruptions import (  # noqa: E402
+    conditions,
+    evenly,
+    measure,
+    predict,
+    report_of,
+    thinned,
+)
 
 ABOUT = {"model": "honest 1", "trained_on": ["other"]}
 NO_SOUND, NO_FRAMES = np.zeros(0, np.float32), np.zeros((0, 12, 12, 3), np.uint8)
@@ -271,6 +278,23 @@ def test_thinning_takes_of_all_labels_of_each_source_and_leaves_unknown_labels_o
     assert Counter(c.label for c in some[:8]) == dict.fromkeys(DEFAULT_LABELS[:4], 2)
     assert some == [c for c in clips if c in some] == thinned(clips[::-1], 8)[::-1]
     assert thinned(clips, None) == [c for c in clips if c is not nobody]
+
+
+def test_some_of_every_person_and_label_are_taken_the_first_ones_first():
+    clips = [clip_of("a", number, DEFAULT_LABELS[number // 3 % 2]) for number in range(24)]
+    two = evenly(clips, 2)
+    assert set(Counter((c.person, c.label) for c in two).values()) == {2}
+    assert {(c.person, c.label) for c in two[:6]} == {(c.person, c.label) for c in clips}
+    assert evenly(clips, 1) == two[:6] and evenly(clips[::-1], 2) == two
+    assert sorted(c.name for c in evenly(clips, 9)) == sorted(c.name for c in clips)
+
+
+def test_babble_of_some_clips_is_that_of_all(tmp_path):
+    clips = clips_of()
+    whole = predict(clips, Honest(), tmp_path / "all.jsonl", ABOUT, progress=False)
+    some = predict(clips[:2], Honest(), tmp_path / "some.jsonl", ABOUT, progress=False, talkers=clips)
+    key = "sound/babble/1/audio"
+    assert all(np.array_equal(some[c.name][key], whole[c.name][key]) for c in clips[:2])
 
 
 # --- report ---

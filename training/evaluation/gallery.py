@@ -1,0 +1,290 @@
+"""The most confident mistakes on generated people, and the calmest successes: chosen by rule, not by hand.
+
+Generated people are drawn by this project, so that pictures of them may be shown; of what they show and say
+everything is known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emollama_ros.bundle import Bundle
+from emollama_ros.engines import EngineOptions
+from emollama_ros.errors import InputError
+from emollama_ros.labels import DEFAULT_LABELS
+from emollama_ros.perception import Perception
+from emollama_ros.reasoning import load_reasoner
+from emollama_ros.uncertainty import Doubt, uncertainty_of
+from training.evaluation.group_people import Store, decoded, perceive, tell
+from training.evaluation.reasoning_truth import read_truth
+from training.mmeverse.decoding import decode_clip
+from training.mmeverse.schema import Media
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+DOCUMENT = _CHECKOUT / "docs" / "failures.md"
+PICTURE = _CHECKOUT / "docs" / "images" / "failures.svg"
+_BLOCK = re.compile(
+    r"(<!-- python -m training gallery --write -->\n).*?(<!-- end of the gallery -->)", re.DOTALL
+)
+#: Moments shown of a clip, as shares of its length.
+MOMENTS = (0.1, 0.3, 0.5, 0.7, 0.9)
+_SENSES = {"audio": "voice", "video": "picture"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A clip, what was told of it, and the truth.
+
+    Attributes:
+        record: Its truth.
+        views: Scores of ``DEFAULT_LABELS`` by view: ``audio``, ``video``, ``both``.
+        reasoning: Why, in words.
+        frames: uint8 (height, width, 3) each, at ``MOMENTS``.
+        samples: Sound, 16 kHz.
+    """
+
+    record: Mapping[str, Any]
+    views: Mapping[str, Sequence[float]]
+    reasoning: str = ""
+    frames: tuple[NDArray[np.uint8], ...] = ()
+    samples: NDArray[np.float32] | None = None
+
+    @property
+    def truth(self) -> str:
+        """The true label."""
+        return str(self.record["label"])
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the true label has the highest score."""
+        return self.label == self.truth
+
+    @property
+    def label(self) -> str:
+        """The label with the highest score."""
+        return _best(self.views["both"])[0]
+
+    @property
+    def confidence(self) -> float:
+        """Its score."""
+        return _best(self.views["both"])[1]
+
+    @property
+    def intensity(self) -> float:
+        """How strongly it was shown and said, 0 to 1."""
+        return float(self.record["segments"][0]["intensity"])
+
+    def alone(self) -> dict[str, tuple[str, float]]:
+        """What each sense says by itself: label and probability."""
+        return {name: _best(self.views[view]) for view, name in _SENSES.items()}
+
+    def circumstances(self) -> list[str]:
+        """What of the truth makes it hard, in words."""
+        record, segment = self.record, self.record["segments"][0]
+        scene, speech = record["scene"], segment["speech"]
+        found = []
+        if record["conflict"]:
+            found.append(f"face shows {segment['face']}, voice {segment['voice']}")
+        found += [f"{cut['modality']} {cut['kind']} for a while" for cut in record["cutouts"]]
+        if scene["face_height"] < 0.25:
+            found.append(f"face {100 * scene['face_height']:.0f} % of the picture")
+        if scene["exposure"] < 0.7:
+            found.append("dim light")
+        if abs(scene["yaw"]) > 0.25:
+            found.append("head turned")
+        if speech["snr_db"] < 15:
+            found.append(f"voice {speech['snr_db']:.0f} dB above noise")
+        if self.intensity < 0.6:
+            found.append(f"shown weakly ({self.intensity:.2f})")
+        return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the gallery shows, and what it was chosen from.
+
+    Attributes:
+        model: Name, version and hash of the bundle.
+        mistakes: Most confident ones first, one a person.
+        successes: Weakest expressions first, one a person, neutral ones left out.
+        told: All clips that were told.
+    """
+
+    model: str
+    mistakes: tuple[Shown, ...]
+    successes: tuple[Shown, ...]
+    told: tuple[Shown, ...]
+
+
+def collect(
+    folders: Sequence[Path], first_person: int, path: Path | None, counts: tuple[int, int], kept: Path
+) -> Found:
+    """Let a bundle tell and explain generated clips with picture and sound, and choose what to show.
+
+    Args:
+        folders: What ``python -m training.synthesis`` wrote.
+        first_person: People with lower numbers were trained on.
+        path: The bundle; None for the default one.
+        counts: How many mistakes and how many successes.
+        kept: What was told so far, JSON Lines; goes on from it.
+
+    Raises:
+        InputError: No clip has picture and sound, or the bundle writes no reasonings.
+    """
+    bundle = Bundle.load(path)
+    explainer, why = load_reasoner(bundle, threads=1)
+    if explainer is None:
+        raise InputError(f"{bundle.path}: {'; '.join(why)}")
+    records = {folder: read_truth(folder, first_person) for folder in folders}
+    heard = [one for one in tell(bundle, records, Store(kept, bundle)) if "both" in one.views]
+    if not heard:
+        raise InputError(f"{', '.join(map(str, folders))}: no clip with picture and sound could be told")
+    told = [Shown(one.record, one.views) for one in heard]
+    where = {one.record["id"]: one.folder for one in heard}
+    perception = Perception(bundle, EngineOptions("auto", threads=1))
+    doubt = uncertainty_of(-1.0, bundle.manifest.calibration.uncertain_below)
+
+    def explained(one: Shown) -> Shown:
+        """With pictures, sound and the words that the robot would say."""
+        folder = where[one.record["id"]]
+        published = Doubt(doubt).update(perceive(perception, decoded(folder, one.record)))
+        text = explainer.explain(published, "").text
+        plain = decode_clip(Media(video=one.record["clip"]), folder)
+        last = len(plain.pictures) - 1
+        frames = tuple(plain.pictures[round(share * last)] for share in MOMENTS)
+        return replace(one, reasoning=text, frames=frames, samples=plain.samples)
+
+    wrong, right = chosen(told, *counts)
+    model = f"{bundle.manifest.name} {bundle.manifest.version} {bundle.sha256[:12]}"
+    return Found(model, tuple(map(explained, wrong)), tuple(map(explained, right)), tuple(told))
+
+
+def chosen(told: Sequence[Shown], mistakes: int, successes: int) -> tuple[list[Shown], list[Shown]]:
+    """The most confident mistakes, and the successes on the weakest expressions; one clip a person."""
+    wrong = sorted((s for s in told if not s.is_right), key=lambda s: -s.confidence)
+    right = sorted((s for s in told if s.is_right and s.truth != "neutral"), key=lambda s: s.intensity)
+    return _one_a_person(wrong)[:mistakes], _one_a_person(right)[:successes]
+
+
+def _one_a_person(shown: Sequence[Shown]) -> list[Shown]:
+    first: dict[int, Shown] = {}
+    for one in shown:
+        first.setdefault(one.record["person"], one)
+    return list(first.values())
+
+
+def _best(scores: Sequence[float]) -> tuple[str, float]:
+    best = int(np.argmax(scores))
+    return DEFAULT_LABELS[best], float(scores[best])
+
+
+def rows_of(found: Found) -> str:
+    """The gallery as a table, and what all mistakes have in common."""
+    lines = ["| | true | told | voice alone | picture alone | hard, because | it says |", "|---" * 7 + "|"]
+    for number, one in enumerate((*found.mistakes, *found.successes), 1):
+        alone = one.alone()
+        cells = [
+            str(number),
+            f"**{one.truth}**",
+            f"{one.label} {one.confidence:.2f}",
+            *(f"{alone[s][0]} {alone[s][1]:.2f}" for s in _SENSES.values()),
+            "; ".join(one.circumstances()) or "nothing",
+            one.reasoning,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", in_common(found.told)])
+
+
+def in_common(told: Sequence[Shown]) -> str:
+    """How often which sense was wrong, and which labels are confused, over all clips."""
+    wrong = [s for s in told if not s.is_right]
+    if not wrong:
+        return f"None of {len(told)} clips was told wrong."
+    misled = Counter(_misled(s) for s in wrong)
+    pairs = Counter((s.truth, s.label) for s in wrong).most_common(5)
+    sure = [s for s in told if s.confidence >= 0.8]
+    surely_wrong = sum(not s.is_right for s in sure)
+    causes = Counter(_kind(words) for s in told for words in s.circumstances())
+    of_wrong = Counter(_kind(words) for s in wrong for words in s.circumstances())
+    people = len({s.record["person"] for s in told})
+    return "\n".join(
+        [
+            f"Of {len(told)} clips with picture and sound of {people} people, {len(wrong)} are told wrong "
+            f"({100 * len(wrong) / len(told):.0f} %); of the {len(sure)} told with a confidence of 0.8 or "
+            f"more, {surely_wrong}.",
+            "",
+            "| of the mistakes | clips |",
+            "|---|---|",
+            *(f"| {name} | {count} |" for name, count in misled.most_common()),
+            *(f"| {truth} told as {label} | {count} |" for (truth, label), count in pairs),
+            "",
+            "| circumstance | clips | told wrong |",
+            "|---|---|---|",
+            *(f"| {name} | {n} | {100 * of_wrong[name] / n:.0f} % |" for name, n in causes.most_common()),
+        ]
+    )
+
+
+def _misled(one: Shown) -> str:
+    alone = {name: label == one.truth for name, (label, _) in one.alone().items()}
+    if all(alone.values()):
+        return "each sense alone is right"
+    if not any(alone.values()):
+        return "both senses alone are wrong"
+    return f"the {'picture' if alone.get('voice') else 'voice'} alone is wrong"
+
+
+def _kind(words: str) -> str:
+    """A circumstance without its figures."""
+    for start, kind in (
+        ("face shows", "face and voice disagree"),
+        ("face ", "face below a quarter of the picture"),
+        ("voice ", "voice less than 15 dB above noise"),
+        ("video ", "picture cut out for a while"),
+        ("audio ", "sound cut out for a while"),
+        ("shown weakly", "shown weakly (below 0.6)"),
+    ):
+        if words.startswith(start):
+            return kind
+    return words
+
+
+def draw(found: Found, path: Path) -> None:
+    """Draw the sheet as SVG.
+
+    Raises:
+        InputError: The ending is another.
+    """
+    from training.evaluation.gallery_sheet import sheet
+
+    if path.suffix != ".svg":
+        raise InputError(f"{path}: the sheet is an .svg")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(sheet(found), encoding="utf-8")
+
+
+def document(text: str, found: Found) -> str:
+    """The document with the rows between its marks made anew.
+
+    Raises:
+        InputError: The document has no marks.
+    """
+    if not _BLOCK.search(text):
+        raise InputError("docs/failures.md: the marks of the gallery are gone")
+    inside = f"Of {found.model}.\n\n{rows_of(found)}"
+    return _BLOCK.sub(lambda match: f"{match[1]}\n{inside}\n\n{match[2]}", text)
+
+
+def commit(found: Found) -> tuple[Path, Path]:
+    """Write the picture and the document into docs; returns their paths."""
+    draw(found, PICTURE)
+    DOCUMENT.write_text(document(DOCUMENT.read_text(encoding="utf-8"), found), encoding="utf-8")
+    return PICTURE, DOCUMENT
