@@ -83,14 +83,18 @@ def set_up(browser: Any, width: int, height: int, theme: str) -> None:
 def save(browser: Any, path: Path) -> None:
     """Save what the screen shows, as a small PNG."""
     data = base64.b64decode(browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"])
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    picture.quantize(192, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    write(Image.open(io.BytesIO(data)).convert("RGB"), path)
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """Write a small PNG."""
+    picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
     print(f"{path.name}: {picture.width} x {picture.height}, {path.stat().st_size // 1024} KiB")
 
 
 def take(browser: Any, address: str, out: Path) -> None:
     """Take all pictures."""
-    set_up(browser, 1280, 1000, "light")
+    set_up(browser, 1280, 1050, "light")
     browser.get(address)
 
     def explains(label: str) -> bool:
@@ -103,16 +107,47 @@ def take(browser: Any, address: str, out: Path) -> None:
 
     until(browser, lambda: shown_s(browser) >= SHOWN_S and explains("Happy"))
     save(browser, out / "dashboard-light.png")
-    set_up(browser, 1280, 1000, "dark")
+    set_up(browser, 1280, 1050, "dark")
     until(browser, lambda: explains("Angry"))
     save(browser, out / "dashboard-dark.png")
     set_up(browser, 390, 844, "light")
     until(browser, lambda: explains("Surprised") or explains("Sad"))
     save(browser, out / "dashboard-phone.png")
-    set_up(browser, 1280, 720, "light")
+    set_up(browser, 1280, 605, "light")
     browser.find_element("id", "pause").click()
     until(browser, lambda: text(browser, "title") == "Paused" and not text(browser, "answer").startswith("P"))
     save(browser, out / "dashboard-paused.png")
+
+
+def annotated(out: Path) -> None:
+    """Take a picture of ``emotion/annotated`` while its reasoning is about the present label."""
+    import rclpy
+    from sensor_msgs.msg import Image as Message
+
+    from emollama_ros.msg import EmotionReasoning, EmotionState
+    from emollama_ros.nodes import qos
+    from emollama_ros.nodes.image_input import image_pixels
+
+    rclpy.init(args=[])
+    node = rclpy.create_node("photographer")
+    heard: dict[str, Any] = {}
+    for kind, topic, profile in (
+        (EmotionState, "emotion/state", qos.STATE),
+        (EmotionReasoning, "emotion/reasoning", qos.REASONING),
+        (Message, "emotion/annotated", qos.IMAGE_OUT),
+    ):
+        node.create_subscription(kind, topic, lambda m, topic=topic: heard.update({topic: m}), profile)
+    while True:
+        rclpy.spin_once(node)
+        state, why = heard.get("emotion/state"), heard.get("emotion/reasoning")
+        if state and why and why.final and state.label == why.label == "happy":
+            break
+    heard.pop("emotion/annotated", None)
+    while "emotion/annotated" not in heard:
+        rclpy.spin_once(node)
+    write(Image.fromarray(image_pixels(heard["emotion/annotated"])), out / "annotated.png")
+    node.destroy_node()
+    rclpy.shutdown()
 
 
 def main() -> None:
@@ -127,6 +162,8 @@ def main() -> None:
         children.node("perception_node", {"autostart": "true"})
         dashboard = children.node("dashboard_node", {"port": "0"})
         children.node("media_player_node", {"path": json.dumps(str(sample_clip())), "loop": "true"})
+        children.node("annotator_node", {})
+        annotated(out)
         browser = browse()
         try:
             until(browser, lambda: dashboard.line_with(STARTED))
