@@ -115,7 +115,8 @@ def take(browser: Any, address: str, out: Path) -> None:
     save(browser, out / "dashboard-phone.png")
     set_up(browser, 1280, 605, "light")
     browser.find_element("id", "pause").click()
-    until(browser, lambda: text(browser, "title") == "Paused" and not text(browser, "answer").startswith("P"))
+    until(browser, lambda: text(browser, "title") == "Paused" and not text(browser, "answer"))
+    until(browser, lambda: not browser.execute_script("return document.getAnimations().length"))
     save(browser, out / "dashboard-paused.png")
 
 

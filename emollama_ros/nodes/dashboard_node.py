@@ -19,10 +19,10 @@ from emollama_ros.dashboard import load
 from emollama_ros.dashboard.board import Board
 from emollama_ros.dashboard.guard import Access, access_to, is_loopback
 from emollama_ros.dashboard.views import sentence
+from emollama_ros.nodes.dashboard_watch import DashboardParameters, Watch
 from emollama_ros.nodes.outbox import Outbox
 from emollama_ros.nodes.parameters import declare
 from emollama_ros.nodes.running import main_of
-from emollama_ros.nodes.dashboard_watch import DashboardParameters, Watch
 
 #: A token that stays over restarts is given here: a parameter could be read by every node.
 TOKEN_VARIABLE = "EMOLLAMA_DASHBOARD_TOKEN"

@@ -153,7 +153,8 @@ class Watch:
         self._board.post("state", state_json(view, age_ms))
 
     def _on_reasoning(self, message: EmotionReasoning) -> None:
-        self._board.post("reasoning", asdict(reasoning_view(message)))
+        if not self._presence.is_paused:  # what was under way when it was paused is forgotten too
+            self._board.post("reasoning", asdict(reasoning_view(message)))
 
     def _on_paused(self, message: Bool) -> None:
         self._presence.is_paused = message.data

@@ -52,6 +52,7 @@ function state(data) {
 }
 
 function reasoning(data) {
+  if (now.paused) return;
   now.why = { ...data, at: now.why?.sequence === data.sequence ? now.why.at : performance.now() };
   $("why-text").textContent = data.text;
   $("why-text").classList.remove("quiet");
