@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool
 
 from emollama_ros.errors import EmollamaError
 from emollama_ros.nodes import qos
-from emollama_ros.nodes.asking import Asking
+from emollama_ros.nodes.answering import Answering
 from emollama_ros.nodes.channel import Channel
 from emollama_ros.nodes.clock import SECOND
 from emollama_ros.nodes.diagnostics import NodeView
@@ -68,7 +68,7 @@ class PerceptionNode(LifecycleNode):
         self._litter = 0
         self._watchdog = Watchdog(self.get_logger().fatal)
         self._outbox = Outbox(self)
-        self._asking = Asking(self, self._outbox)
+        self._answering = Answering(self, self._outbox)
         self._tuning = Tuning(self, lambda: self._model, self._on_change)
         self._channels: tuple[Channel, ...] = ()
         self._make_channels()
@@ -168,7 +168,7 @@ class PerceptionNode(LifecycleNode):
 
     def _perceive(self, what: str) -> bool:
         """Start a pipeline and subscribe; return whether that was possible."""
-        model, session = self._model, Session(self._channels, self._outbox, self._watchdog, self._asking)
+        model, session = self._model, Session(self._channels, self._outbox, self._watchdog, self._answering)
         assert model is not None
         settings, recogniser = self._tuning.settings, self._recogniser
         if self._attempt(what, lambda: session.start(model, settings, recogniser)) is None:

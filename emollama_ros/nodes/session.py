@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from emollama_ros.estimate import EmotionEstimate, Reasoning
-from emollama_ros.nodes.asking import Asking
+from emollama_ros.nodes.answering import Answering
 from emollama_ros.nodes.channel import Channel
 from emollama_ros.nodes.loading import following
 from emollama_ros.nodes.outbox import Outbox
@@ -27,7 +27,7 @@ class Session:
     """
 
     def __init__(
-        self, channels: Sequence[Channel], outbox: Outbox, watchdog: Watchdog, asking: Asking
+        self, channels: Sequence[Channel], outbox: Outbox, watchdog: Watchdog, answering: Answering
     ) -> None:
         """Prepare.
 
@@ -35,10 +35,10 @@ class Session:
             channels: One for each source.
             outbox: Brings results into the executor's thread.
             watchdog: Ends the process when the model hangs.
-            asking: Has questions answered while this lasts.
+            answering: Has questions answered while this lasts.
         """
         self._channels, self._outbox, self._watchdog = channels, outbox, watchdog
-        self._asking = asking
+        self._answering = answering
         self._pipeline: Pipeline | None = None
         self.health = Health()
 
@@ -55,12 +55,12 @@ class Session:
         for channel, feed in zip(self._channels, self._pipeline.feeds, strict=True):
             person = None if model.people is None else model.people.at(feed.source)
             channel.open(settings, feed, recogniser, person)
-        self._asking.open(self._pipeline, self._channels)
+        self._answering.open(self._pipeline, self._channels)
         return self
 
     def stop(self) -> None:
         """Unsubscribe, stop the workers, and forget what was seen and heard."""
-        self._asking.close()
+        self._answering.close()
         for channel in self._channels:
             channel.close()
         if self._pipeline is not None:
@@ -83,7 +83,7 @@ class Session:
         self._watchdog.look(self.health.busy_ms, self._settings.watchdog_s)
         for channel in self._channels:
             channel.tick(self.health)
-        self._asking.tick()
+        self._answering.tick()
 
     def _follow(self, settings: PerceptionParameters) -> None:
         if self._model.people is not None:

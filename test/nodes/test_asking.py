@@ -50,7 +50,7 @@ def nothing_left(rig):
     """Each test begins with nothing typed and nothing asked."""
     yield
     rig.typist.free.set()
-    rig.graph.until(lambda: not rig.node._asking._goals, "every goal's end")
+    rig.graph.until(lambda: not rig.node._answering._goals, "every goal's end")
     rig.typist.free.clear()
 
 
@@ -174,7 +174,7 @@ def test_pausing_ends_what_is_being_answered(rig, client):
     rig.see(bright)
     handle, waiting = client.ask(), client.ask()
     type_words(rig, 1)
-    rig.graph.until(lambda: rig.node._asking._goals[0].question._written, "a word")
+    rig.graph.until(lambda: rig.node._answering._goals[0].question._written, "a word")
     enable = rig.graph.observer.create_client(SetBool, "emotion/enable")
     rig.graph.until(enable.service_is_ready, "the service")
     rig.graph.until(enable.call_async(SetBool.Request(data=False)).done, "the pause")

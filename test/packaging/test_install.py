@@ -15,6 +15,7 @@ pytestmark = pytest.mark.ros
 
 IMPORT = """
 import emollama_ros, emollama_ros.labels
+from emollama_ros.action import AskEmotion
 from emollama_ros.msg import AudioChunk, EmotionReasoning, EmotionState
 print(emollama_ros.__version__, emollama_ros.labels.__file__)
 """
@@ -90,6 +91,8 @@ def test_programs_and_share_are_installed(installed: Path) -> None:
     for name in (
         "package.xml",
         "msg/EmotionState.msg",
+        "action/AskEmotion.action",
+        "launch/behaviours/greeter.launch.py",
         "launch/perception.launch.py",
         "config/perception.yaml",
         "config/foxglove.json",

@@ -72,7 +72,7 @@ class Goal:
         )
 
 
-class Asking:
+class Answering:
     """Answers questions while something is perceived. Used in the executor's thread only.
 
     A refusal carries no words in ROS 2, so what cannot be asked is accepted, and aborted at once with the
