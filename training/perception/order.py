@@ -15,6 +15,8 @@ HELD_OUT = ("javanese_av", "emodb")
 CALIBRATION = "javanese_av"
 #: Sentences that the words' view is trained on.
 SENTENCES = "goemotions"
+#: What a language model that was taught differs by, among the weights.
+LORA = "lora.npz"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,15 @@ class Order:
     def weights(self, name: str = "") -> Path:
         """A file among the trained weights."""
         return self.work / "weights" / name
+
+    def taught(self, name: str = "") -> Path:
+        """A file among the weights of a bundle whose language model was taught: all of them, and its own."""
+        return self.work / "taught" / name
+
+    @property
+    def shipped(self) -> Path:
+        """Folder of the weights that ship."""
+        return self.taught() if self.taught(LORA).is_file() else self.weights()
 
     def workshop(self) -> Workshop:
         """The recipe in its folder, with nothing in memory."""

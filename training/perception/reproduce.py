@@ -34,8 +34,6 @@ from training.synthesis.__main__ import options_of, parse
 #: Hours that each step took when the bundle that ships was made.
 REPORT = Path(training.__file__).parent / "reports" / "reproduce_default.json"
 _WEIGHTS = ("vision.safetensors", "fusion.safetensors", "text.safetensors", "calibration.json")
-#: What `fit` may have beside it, of a language model that was taught.
-_LORA = "lora.npz"
 _LANGUAGE = ("decoder.onnx", "head.onnx", LAYOUT)
 _GRAPHS = (*_LANGUAGE, "vision.onnx", "audio.onnx", "fusion.onnx", "text.onnx")
 _SEALED = (MANIFEST, SEAL)
@@ -103,7 +101,7 @@ def steps(order: Order) -> list[Step]:
     """All steps, in order.
 
     What the language model learns comes after ``cues``, from whose bundle it learns, and before ``bundle``,
-    which merges ``lora.npz`` where there is one among the weights.
+    which exports what it leaves in ``order.taught()``: the weights of ``fit`` with its own beside them.
     """
     bench = _Bench(order)
     return [
@@ -295,7 +293,7 @@ def senses_bundle(order: Order) -> Step:
     return Step(
         "senses-bundle",
         "export what sees, hears, reads and joins",
-        lambda: exports.export_bundle(order, folder),
+        lambda: exports.export_bundle(order, folder, order.weights()),
         tuple(folder / name for name in (*_GRAPHS, *_SEALED)),
         needs=("fit",),
         settings={"package": exports.pinned(), "asked": order.asked()},
@@ -328,11 +326,11 @@ def cues(order: Order) -> Step:
 
 def bundle(order: Order) -> Step:
     """The bundle as it ships, with what the language model was taught where it was."""
-    folder, lora = order.work / "bundle", order.weights(_LORA)
+    folder = order.work / "bundle"
 
     def make() -> None:
         copy_shipped(order.work / "noticing", folder)
-        exports.export_bundle(order, folder, lora if lora.is_file() else None)
+        exports.export_bundle(order, folder, order.shipped)
 
     return Step(
         "bundle",
@@ -348,7 +346,7 @@ def verify(order: Order) -> Step:
     """What the exported graphs differ from torch by."""
 
     def make() -> None:
-        found = exports.export("verify-recipe", order.work / "bundle", "--against", order.weights())
+        found = exports.export("verify-recipe", order.work / "bundle", "--against", order.shipped)
         (order.work / "verified.txt").write_text(found, encoding="utf-8")
 
     return Step(
