@@ -103,6 +103,12 @@ def arguments() -> list[DeclareLaunchArgument]:
             description="draw what is perceived on emotion/annotated while somebody subscribes to it",
         ),
         DeclareLaunchArgument(
+            "ros4hri",
+            default_value="false",
+            choices=BOOLEAN,
+            description="mirror what is perceived to /humans/faces/<id>/expression; needs hri_msgs",
+        ),
+        DeclareLaunchArgument(
             "bundle", default_value="", description="model bundle; empty = as in params_file"
         ),
         DeclareLaunchArgument(
@@ -221,6 +227,8 @@ def start_nodes(context: LaunchContext) -> list:
         if value("dashboard") == "true":
             where = {"host": value("dashboard_host"), "port": int(value("dashboard_port"))}
             made.append(watcher("dashboard", **where))
+        if value("ros4hri") == "true":
+            made.append(watcher("hri_mirror"))
         return made
 
     def player(path: str, name: str) -> Node:

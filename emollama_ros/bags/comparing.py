@@ -142,7 +142,7 @@ class Comparison:
 
     def _examples(self, kind: str) -> list[str]:
         found = [d for d in self.differences if d.kind == kind]
-        lines = [f"  {d.home}  {d.at_s:8.1f} s  {d.before} -> {d.after}{_apart(d)}" for d in found[:_LINES]]
+        lines = [f"  {d.home}  {d.at_s:8.1f} s  {_change(d)}{_apart(d)}" for d in found[:_LINES]]
         rest = len(found) - _LINES
         return lines + [f"  and {rest} more"] * (rest > 0)
 
@@ -153,6 +153,11 @@ _TITLES = {
     REASONING: "{count} reasoning(s) changed",
     WINDOWS: "{count} window(s) missing or added",
 }
+
+
+def _change(difference: Difference) -> str:
+    before, after = difference.before, difference.after
+    return before if before == after else f"{before} -> {after}"
 
 
 def _apart(difference: Difference) -> str:
@@ -192,7 +197,9 @@ def compare(
         windows=len(distances),
         partial=sum(source.partial for source in found),
         reasonings=sum(source.reasonings for source in found),
-        differences=tuple(d for source in found for d in source.differences),
+        differences=tuple(
+            sorted((d for s in found for d in s.differences), key=lambda d: (d.end_ns, d.home))
+        ),
         distances=(sum(distances) / max(len(distances), 1), max(distances, default=0.0)),
         affect=max((source.affect for source in found), default=0.0),
         ignored=tuple(ignored),
@@ -237,24 +244,29 @@ def _compare_source(before: Run, after: Run, home: str, other: str, tolerance: f
         at_s = (key[1] - origin_ns) / SECOND
         found.differences.append(Difference(kind, home, at_s, key[1], was, now, distance))
 
-    for key in sorted({*old, *new}):
-        if key not in old or key not in new:
-            was, now = ("missing", new[key].label) if key not in old else (old[key].label, "missing")
-            differ(WINDOWS, key, was, now)
-            continue
-        was, now = old[key], new[key]
-        if was.start_ns != now.start_ns:
-            found.partial += 1
-            continue
-        distance = score_distance(was, now)
-        found.distances.append(distance)
-        found.affect = max(found.affect, abs(was.valence - now.valence), abs(was.arousal - now.arousal))
-        if was.label != now.label:
-            differ(LABELS, key, was.label, now.label, distance)
-        elif distance > tolerance:
-            differ(SCORES, key, was.label, now.label, distance)
+    for key in sorted({*old} ^ {*new}):
+        was, now = old.get(key), new.get(key)
+        differ(WINDOWS, key, was.label if was else "missing", now.label if now else "missing")
+    for key in sorted({*old} & {*new}):
+        _compare_windows(old[key], new[key], tolerance, found, differ)
     _compare_words(before, after, (home, other), {*old} & {*new}, found, differ)
     return found
+
+
+def _compare_windows(
+    before: ToldState, after: ToldState, tolerance: float, found: _OfSource, differ: Any
+) -> None:
+    if before.start_ns != after.start_ns:
+        found.partial += 1
+        return
+    distance = score_distance(before, after)
+    found.distances.append(distance)
+    change = max(abs(before.valence - after.valence), abs(before.arousal - after.arousal))
+    found.affect = max(found.affect, change)
+    if before.label != after.label:
+        differ(LABELS, before.key, before.label, after.label, distance)
+    elif distance > tolerance:
+        differ(SCORES, before.key, before.label, after.label, distance)
 
 
 def _compare_words(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emollama_ros.errors import ConfigError
 
@@ -91,7 +91,8 @@ def _parts(store: Typestore, name: str) -> list[str]:
     from rosbags.interfaces import Nodetype
 
     found: list[str] = []
-    for _, (kind, detail) in store.fielddefs[name][1]:
+    fields: Any = store.fielddefs[name][1]
+    for _, (kind, detail) in fields:
         if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
             kind, detail = detail[0]
         if kind == Nodetype.NAME:

@@ -160,7 +160,7 @@ def _parameter(bag: BagWriter, value: Any) -> Any:
     import numpy as np
 
     kinds = {bool: (1, "bool_value"), int: (2, "integer_value"), float: (3, "double_value")}
-    kinds |= {str: (4, "string_value"), tuple: (9, "string_array_value")}  # type: ignore[dict-item]
+    kinds |= {str: (4, "string_value"), tuple: (9, "string_array_value")}
     number, name = kinds[type(value)]
     filled: dict[str, Any] = {
         "bool_value": False,

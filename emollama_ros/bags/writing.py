@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from emollama_ros.bags.definitions import known, require_rosbags, typestore
 from emollama_ros.errors import ConfigError, InputError
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
 
 #: Of metadata.yaml: the newest that Humble reads too.
-METADATA_VERSION = 8
+METADATA_VERSION: Literal[8] = 8
 #: A recording shows people: nobody but the one who made it may look.
 OWNER_ONLY = 0o700
 

@@ -44,6 +44,7 @@ def test_arguments_are_those_of_nav2_and_ours():
         "dashboard_host",
         "dashboard_port",
         "annotated",
+        "ros4hri",
     }
 
 
@@ -92,8 +93,9 @@ def test_a_file_is_played_and_live_records(evaluate):
 
 
 def test_who_watches_is_started_where_it_was_asked_for(evaluate):
-    nodes = evaluate(source="a.mp4", dashboard="true", dashboard_port="9000", annotated="true")[0]
-    assert list(nodes) == ["perception_node", "media_player", "annotator", "dashboard"]
+    asked = dict.fromkeys(("dashboard", "annotated", "ros4hri"), "true")
+    nodes = evaluate(source="a.mp4", dashboard_port="9000", **asked)[0]
+    assert list(nodes) == ["perception_node", "media_player", "annotator", "dashboard", "hri_mirror"]
 
 
 def test_each_source_has_a_player_of_its_own(evaluate):

@@ -41,7 +41,7 @@ def inside(prefixes):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     running = {
         name: subprocess.Popen(
-            [*command, workspaces.HERE / f"inside_{name}.py"],
+            [*command, *sorted(workspaces.HERE.glob(f"inside_{name}*.py"))],
             env=workspaces.environment(prefixes / name),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
