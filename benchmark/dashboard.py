@@ -31,8 +31,8 @@ from emollama_ros.nodes.children import command
 
 SAMPLE = record.ROOT / "emollama_ros" / "samples" / "sample.mp4"
 LOADING_S = 180.0
-#: After each change, so that what was under way is over, s.
-SETTLE_S = 4.0
+#: After each change, so that what was under way is over, s: the dashboard goes on for a while without a page.
+SETTLE_S = 8.0
 SERVES = "dashboard: "
 
 

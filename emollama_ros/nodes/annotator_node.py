@@ -25,7 +25,7 @@ from emollama_ros.nodes.listening import Listener
 from emollama_ros.nodes.media_player_node import image_message, shrink
 from emollama_ros.nodes.parameters import declare, option
 from emollama_ros.nodes.running import main_of
-from emollama_ros.nodes.watching import Presence, camera, reasoning_view, state_view
+from emollama_ros.nodes.watching import Presence, camera, reasoning_view, state_view, step_back
 
 TOPIC = "emotion/annotated"
 TICK_S = 0.25
@@ -153,7 +153,11 @@ class AnnotatorNode(Node):
             source.tick()
 
 
-main = main_of(AnnotatorNode)
+def main() -> None:
+    """Run the node, at a low priority."""
+    step_back()
+    main_of(AnnotatorNode)()
+
 
 if __name__ == "__main__":
     main()

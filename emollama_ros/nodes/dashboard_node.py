@@ -23,6 +23,7 @@ from emollama_ros.nodes.dashboard_watch import DashboardParameters, Watch
 from emollama_ros.nodes.outbox import Outbox
 from emollama_ros.nodes.parameters import declare
 from emollama_ros.nodes.running import main_of
+from emollama_ros.nodes.watching import step_back
 
 #: A token that stays over restarts is given here: a parameter could be read by every node.
 TOKEN_VARIABLE = "EMOLLAMA_DASHBOARD_TOKEN"
@@ -131,7 +132,11 @@ class DashboardNode(Node):
             )
 
 
-main = main_of(DashboardNode)
+def main() -> None:
+    """Run the node, at a low priority."""
+    step_back()
+    main_of(DashboardNode)()
+
 
 if __name__ == "__main__":
     main()

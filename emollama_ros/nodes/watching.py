@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,8 +24,16 @@ from emollama_ros.nodes.sensors import PICTURES
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+#: How much less of the processor than others a process asks for that only watches (nice, 0 to 19).
+NICENESS = 10
 #: A perception node that was not heard for so long is gone, ns: it says something once a second at least.
 GONE_NS = 3 * SECOND
+
+
+def step_back() -> None:
+    """Have this process wait where the robot needs the processor: to look on must slow nothing."""
+    with suppress(OSError):
+        os.nice(NICENESS)
 
 
 def state_view(message: EmotionState) -> StateView:
