@@ -171,7 +171,7 @@ def node_of(items: Sequence[Item], home: str) -> str:
     needed = {"window_s", "hop_s", "smoothing_s"}
     named = [i.message.node for i in items if needed <= set(_changed(i.message))]
     near = [node for node in named if home.startswith(node.rpartition("/")[0] + "/")]
-    return (near or named or [""])[0]
+    return max(near, key=lambda node: len(node.rpartition("/")[0])) if near else (named or [""])[0]
 
 
 def parameters_of(message: Any) -> dict[str, Any]:

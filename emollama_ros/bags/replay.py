@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emollama_ros.bags.contents import (
-    DIAGNOSTICS,
     PARAMETERS,
     TRANSITION,
     Source,
@@ -25,7 +24,7 @@ from emollama_ros.bags.model import ReplayModel
 from emollama_ros.bags.reading import Item, Recording
 from emollama_ros.bags.schedule import Schedule
 from emollama_ros.bags.settled import ACTIVE, Settled, is_of
-from emollama_ros.bags.told import Run, ToldReasoning, ToldState, told_in
+from emollama_ros.bags.told import TELLING, Run, ToldReasoning, ToldState, told_in
 from emollama_ros.errors import InputError
 from emollama_ros.estimate import EmotionEstimate, Reasoning
 from emollama_ros.labels import UNKNOWN
@@ -124,8 +123,10 @@ def replay(bag: Recording, options: ReplayOptions | None = None, sink: Sink | No
     """
     options = options or ReplayOptions()
     sources = sources_of(bag, options.topics)
-    recorded = told_in(bag)
-    settled = Settled.read(bag, sources[0].home, options.settings)
+    topics = bag.of_type(*TELLING, PARAMETERS, TRANSITION)
+    items = list(bag.read(topics)) if topics else []
+    recorded = told_in(bag, items)
+    settled = Settled.of(items, sources[0].home, options.settings)
     if options.load is None:
         from emollama_ros.bags.model import load
 
@@ -134,7 +135,9 @@ def replay(bag: Recording, options: ReplayOptions | None = None, sink: Sink | No
     model = options.load(settled.settings)
     player = _Player(model, sources, settled, recorded, sink or Sink())
     first_ns = last_ns = None
-    for item in bag.read([*(name for s in sources for name in s.inputs), *settled.topics]):
+    for item in bag.read(
+        [*(name for s in sources for name in s.inputs), *bag.of_type(PARAMETERS, TRANSITION)]
+    ):
         first_ns, last_ns = (item.log_ns if first_ns is None else first_ns), item.log_ns
         player.take(item)
     player.finish()
@@ -158,7 +161,8 @@ class _Player:
         self._by_topic = {t: (i, s) for i, s in enumerate(sources) for t in s.inputs}
         self._schedules = self._plan(recorded)
         self._laps = [_Lap() for _ in sources]
-        self._is_active, self._is_enabled, self._has_begun = settled.is_active, True, False
+        self._is_active, self._is_enabled = settled.is_active, settled.is_enabled
+        self._has_begun = False
         self._forms: dict[int, Form] = {}
         self._refused: Counter[tuple[str, str]] = Counter()
         self._lost = Counter[str]()
@@ -185,7 +189,7 @@ class _Player:
             self._change(item.message)
         elif item.type == TRANSITION:
             self._transit(item)
-        elif item.type != DIAGNOSTICS:
+        else:
             self._sense(item)
 
     def finish(self) -> None:

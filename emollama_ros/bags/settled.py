@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from emollama_ros.bags.contents import PARAMETERS, TRANSITION, node_of, parameters_of
-from emollama_ros.bags.reading import Recording
+from emollama_ros.bags.reading import Item
 from emollama_ros.errors import ConfigError
 from emollama_ros.nodes.parameters import PerceptionParameters, check
 
@@ -19,20 +19,36 @@ ACTIVE = ("activating", "active")
 
 @dataclass
 class Settled:
-    """What the node was set to, and what is asked for instead."""
+    """What the node was set to, and what is asked for instead.
+
+    Attributes:
+        settings: As they are at the moment of the bag that is played.
+        node: Full name of the perception node; empty if the bag does not say it.
+        asked: What a user wants to be other than recorded.
+        is_active: Whether the node was active when the recording began.
+        is_enabled: Whether it was not paused then.
+        notes: What a reader should know.
+    """
 
     settings: PerceptionParameters
     node: str
-    topics: tuple[str, ...]
     asked: Mapping[str, Any]
     is_active: bool
+    is_enabled: bool
     notes: list[str]
 
     @staticmethod
-    def read(bag: Recording, home: str, asked: Mapping[str, Any]) -> Settled:
-        """Look through the bag before it is played."""
-        topics = bag.of_type(PARAMETERS, TRANSITION)
-        items = list(bag.read(topics)) if topics else []
+    def of(items: Sequence[Item], home: str, asked: Mapping[str, Any]) -> Settled:
+        """Look through a bag before it is played.
+
+        Args:
+            items: Messages that say how and when was perceived.
+            home: Of a source of the node.
+            asked: Parameters that a user wants to be other than recorded.
+
+        Raises:
+            ConfigError: One of these is not legal.
+        """
         events = [item for item in items if item.type == PARAMETERS]
         node, notes = node_of(events, home), []
         told: dict[str, Any] = {}
@@ -42,7 +58,9 @@ class Settled:
             notes.append("the bag does not say how perception was set: defaults are used (others with --set)")
         transitions = [i for i in items if i.type == TRANSITION and is_of(node, i.topic)]
         is_active = not transitions or transitions[0].message.start_state.label in ACTIVE
-        settled = Settled(PerceptionParameters(), node, topics, asked, is_active, notes)
+        settled = Settled(
+            PerceptionParameters(), node, asked, is_active, bool(told.get("enabled", True)), notes
+        )
         if told.get("speech_to_text"):
             notes.append("the node wrote the words down itself (speech_to_text), and they are not recorded")
         settled.update({**told, **asked})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from emollama_ros.bags.reading import Item, Recording
 from emollama_ros.errors import InputError
 from emollama_ros.nodes.clock import stamp_ns
 
+#: Messages that say what was perceived, and by which model.
+TELLING = (STATE, REASONING, DIAGNOSTICS)
 #: Stamps that fall back by more than this are another run of the clock, ns.
 JUMP_NS = 1_000_000_000
 
@@ -107,16 +109,21 @@ class Run:
         return tuple(sorted({state.home for state in self.states}))
 
 
-def told_in(bag: Recording) -> Run:
-    """Read what was told.
+def told_in(bag: Recording, items: Sequence[Item] | None = None) -> Run:
+    """Return what was told in a bag.
 
     A state that repeats an estimate, or says why there is none, is no estimate and is left out.
+
+    Args:
+        bag: Open.
+        items: Its messages of types ``TELLING``, where they have been read.
 
     Raises:
         InputError: The file is damaged.
     """
-    topics = bag.of_type(STATE, REASONING, DIAGNOSTICS)
-    items = list(bag.read(topics)) if topics else []
+    if items is None:
+        topics = bag.of_type(*TELLING)
+        items = list(bag.read(topics)) if topics else []
     states = list(_states(item for item in items if item.type == STATE))
     reasonings = list(_reasonings(item for item in items if item.type == REASONING))
     model = model_of([item for item in items if item.type == DIAGNOSTICS])

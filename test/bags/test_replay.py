@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from bagged import COMPRESSED, SECOND, START, Bright, Scene, Words, loader
+from bagged import COMPRESSED, IMAGE, SECOND, START, Bright, Scene, Words, loader
 
 from emollama_ros.bags import cli as bags_cli
 from emollama_ros.bags.cli import parsed, play
 from emollama_ros.bags.comparing import KINDS, compare
 from emollama_ros.bags.contents import Source
+from emollama_ros.bags.definitions import CHUNK, EVENT, REASONING, STATE, typestore
 from emollama_ros.bags.reading import Recording
 from emollama_ros.bags.replay import ReplayOptions, replay
 from emollama_ros.bags.results import Results, put_parameters
-from emollama_ros.bags.told import read_run, told_in
+from emollama_ros.bags.told import ToldState, read_run, told_in
 from emollama_ros.cli import main
 from emollama_ros.errors import ConfigError, InputError
 from emollama_ros.estimate import Modality
+from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.nodes.parameters import PerceptionParameters
 
 OTHER = {"bundle": "other 2"}
@@ -78,6 +81,56 @@ class TestWithoutResults:
         assert len(perceived(tmp_path / "b", topics={"camera": "/cam"}).run.states) == 2
         with pytest.raises(InputError, match="/mic cannot be the camera: it is none of the topics"):
             perceived(tmp_path / "b", topics={"camera": "/mic"})
+
+
+class TestAsItWasSet:
+    def test_paused_nothing_is_perceived_and_after_it_all_begins_anew(self, tmp_path):
+        told, name = PerceptionParameters(**PLAIN, window_s=2.0), "/robot/perception_node"
+        with Scene(tmp_path / "b", camera="/robot/camera/image_raw", audio="/robot/audio") as scene:
+            put_parameters(scene.bag, name, told, START)
+            scene.play(2.0)
+            put_parameters(scene.bag, name, replace(told, enabled=False), START + 2 * SECOND)
+            scene.play(2.0, start=START + 2 * SECOND)
+            put_parameters(scene.bag, name, told, START + 4 * SECOND)
+            put_parameters(scene.bag, "/perception_node", replace(told, enabled=False), START + 4 * SECOND)
+            scene.play(2.0, start=START + 4 * SECOND, bright=lambda second: False)
+        run = perceived(tmp_path / "b", settings={}).run
+        ends = [(s.end_ns - START) / SECOND for s in run.states]
+        assert ends == [1, 1.5, 5, 5.5] and not run.notes
+        assert [s.label for s in run.states] == ["happy", "happy", "sad", "sad"]
+
+    def test_another_hop_in_the_middle(self, tmp_path):
+        told = PerceptionParameters(**PLAIN)
+        with Scene(tmp_path / "b") as scene:
+            put_parameters(scene.bag, "/perception_node", told, START)
+            scene.play(3.0)
+            put_parameters(scene.bag, "/perception_node", replace(told, hop_s=1.0), START + 3 * SECOND)
+            scene.play(3.0, start=START + 3 * SECOND)
+        run = perceived(tmp_path / "b", settings={}).run
+        assert [(s.end_ns - START) / SECOND for s in run.states] == [1, 1.5, 2, 2.5, 3, 4, 5]
+
+    def test_several_sources_keep_apart(self, tmp_path):
+        """Two of a robot in a namespace, with results of each; the second sees only the dark."""
+        with Scene(tmp_path / "b", camera="", audio="") as scene:
+            results = {home: Results(scene.bag, Source(home), "") for home in ("/r/left/", "/r/right/")}
+            for step in range(30):
+                stamp = START + step * SECOND // 10
+                for home, value in (("/r/left/", 220), ("/r/right/", 30)):
+                    scene.camera = f"{home}camera/image_raw"
+                    scene.bag.add(scene.camera, IMAGE)
+                    scene.picture(stamp, value)
+                    if step in (15, 25):
+                        label = "happy" if value > 127 else "sad"
+                        state = ToldState(
+                            home, 0, START, stamp, label, dict.fromkeys(DEFAULT_LABELS, 0), 0, 0, 1
+                        )
+                        results[home].state(_estimate(state, step), stamp + SECOND // 20, "eye")
+        done = perceived(tmp_path / "b")
+        assert {s.home: s.label for s in done.run.states} == {"/r/left/": "happy", "/r/right/": "sad"}
+        found = compare(done.recorded, done.run, ignored=["scores"])
+        assert found.is_same and found.windows == 4
+        with pytest.raises(InputError, match="2 sources; topics can be chosen only for one"):
+            perceived(tmp_path / "b", topics={"camera": "/r/left/camera/image_raw"})
 
 
 class TestOdd:
@@ -295,6 +348,35 @@ class TestCommand:
         found = parsed(["hop_s=1", "adaptation=off", "reasoning=false", "smoothing_s=0.5"])
         assert found == {"hop_s": 1, "adaptation": "off", "reasoning": False, "smoothing_s": 0.5}
         assert bags_cli.CHANGED == 3
+
+
+def test_a_bag_of_the_older_storage_is_read_too(scene, tmp_path):
+    from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+
+    with (
+        Reader(scene) as bag,
+        Writer(tmp_path / "old", version=8, storage_plugin=StoragePlugin.SQLITE3) as writer,
+    ):
+        made = {
+            c.id: writer.add_connection(c.topic, c.msgtype, typestore=typestore()) for c in bag.connections
+        }
+        for connection, stamp, data in bag.messages():
+            writer.write(made[connection.id], stamp, data)
+    (tmp_path / "old" / "metadata.yaml").unlink()
+    assert compare(perceived(scene).run, perceived(tmp_path / "old").run).is_same
+
+
+def test_our_messages_are_those_that_ros_knows():
+    """The hash of a type is what two ends of a topic, and `ros2 bag`, know it by (REP-2011)."""
+    get = pytest.importorskip("ament_index_python.packages", reason="needs ROS 2").get_package_share_directory
+    try:
+        folder = Path(get("emollama_ros")) / "msg"
+    except LookupError:
+        pytest.skip("needs the built messages")
+    for kind in (STATE, EVENT, REASONING, CHUNK):
+        described = json.loads((folder / f"{kind.rpartition('/')[2]}.json").read_text())
+        hashes = {entry["type_name"]: entry["hash_string"] for entry in described["type_hashes"]}
+        assert typestore().hash_rihs01(kind) == hashes[kind], kind
 
 
 def test_pictures_and_sound_come_out_of_a_bag_as_they_went_in(tmp_path):
