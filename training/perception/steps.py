@@ -243,7 +243,11 @@ class Ledger:
         return _parsed(path) if path.exists() else None
 
 
-def carry_out(steps: Sequence[Step], ledger: Ledger, again: bool = False, tell: Tell = print) -> None:
+def _at_once(line: str) -> None:
+    print(line, flush=True)
+
+
+def carry_out(steps: Sequence[Step], ledger: Ledger, again: bool = False, tell: Tell = _at_once) -> None:
     """Make every step that is not made, in order.
 
     Args:
