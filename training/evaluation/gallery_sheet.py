@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import textwrap
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 _WIDTH, _MARGIN, _PAD, _GAP = 1180, 20, 16, 14
 _FRAME = (124, 93)
 _STRIP = 5 * (_FRAME[0] + 4) - 4
-_WAVE_TOP, _WAVE = _FRAME[1] + 8, 58
+_WAVE_TOP, _WAVE = _FRAME[1] + 8, 78
 _CARD = _PAD + _WAVE_TOP + _WAVE + _PAD
 _HEAD, _SECTION = 64, 40
 #: Frames are kept a little larger than they are drawn, for sharp screens.
 _KEPT, _QUALITY = (176, 132), 66
+#: A close-up is so many heads high; heads below this share of a picture get an inset of the whole view.
+_HEADS, _SMALL = 1.9, 0.45
+_INSET = (44, 33)
 #: Pitch is drawn on a logarithmic scale between these, Hz.
 _PITCH = (70.0, 500.0)
+#: A line ends where pitch jumps by more than this, in semitones from one frame to the next: an octave error.
+_JUMP = 5.0
 _COLOURS = {
     "neutral": "#7d8590",
     "happy": "#d69a00",
@@ -99,21 +104,42 @@ def _section(title: str, rule: str, top: float) -> str:
 def _card(one: Shown, number: int) -> str:
     left = _PAD + _STRIP + 26
     parts = [f'<rect class="card" width="{_WIDTH - 2 * _MARGIN}" height="{_CARD}" rx="8"/>']
-    parts += [_picture(frame, i) for i, frame in enumerate(one.frames)]
+    parts += [
+        _image(close_up(frame, one.record["scene"]), _PAD + i * (_FRAME[0] + 4), _PAD, _FRAME, _KEPT)
+        for i, frame in enumerate(one.frames)
+    ]
+    if one.frames and one.record["scene"]["face_height"] < _SMALL:
+        parts.append(_inset(one.frames[0]))
     parts.append(_sound(one.samples))
     parts.append(f'<g transform="translate({left} {_PAD})">{"".join(_words(one, number))}</g>')
     return "".join(parts)
 
 
-def _picture(frame: NDArray[np.uint8], place: int) -> str:
+def close_up(frame: NDArray[np.uint8], scene: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Cut head and shoulders out of a frame (height, width, 3), where the truth says they are."""
+    height, width = frame.shape[:2]
+    tall = min(height, round(scene["face_height"] * height * _HEADS))
+    wide = min(width, round(tall * width / height))
+    left = round(np.clip(scene["centre"][0] * width - wide / 2, 0, width - wide))
+    top = round(np.clip(scene["centre"][1] * height - tall / 2, 0, height - tall))
+    return frame[top : top + tall, left : left + wide]
+
+
+def _inset(frame: NDArray[np.uint8]) -> str:
+    """The whole view, in a corner of the first close-up."""
+    x, y = _PAD + 3, _PAD + _FRAME[1] - _INSET[1] - 3
+    border = f'<rect x="{x - 1}" y="{y - 1}" width="{_INSET[0] + 2}" height="{_INSET[1] + 2}" fill="#fff"/>'
+    return border + _image(frame, x, y, _INSET, (_INSET[0] * 2, _INSET[1] * 2))
+
+
+def _image(pixels: NDArray[np.uint8], x: int, y: int, size: tuple[int, int], kept: tuple[int, int]) -> str:
     held = io.BytesIO()
-    Image.fromarray(frame).resize(_KEPT, Image.Resampling.LANCZOS).save(
+    Image.fromarray(pixels).resize(kept, Image.Resampling.BICUBIC).save(
         held, "JPEG", quality=_QUALITY, optimize=True
     )
     data = base64.b64encode(held.getvalue()).decode()
-    x = _PAD + place * (_FRAME[0] + 4)
     return (
-        f'<image x="{x}" y="{_PAD}" width="{_FRAME[0]}" height="{_FRAME[1]}" '
+        f'<image x="{x}" y="{y}" width="{size[0]}" height="{size[1]}" '
         f'preserveAspectRatio="xMidYMid slice" href="data:image/jpeg;base64,{data}"/>'
     )
 
@@ -141,14 +167,15 @@ def _wave(samples: NDArray[np.float32]) -> str:
 
 
 def _pitch(samples: NDArray[np.float32]) -> Iterator[str]:
-    """A line a voiced stretch."""
+    """A line a voiced stretch without jumps."""
     times, hertz = pitch_curve(samples)
     low, high = np.log(_PITCH)
     x = times / (len(samples) / RATE) * _STRIP
     y = _WAVE - 3 - (np.log(np.clip(hertz, *_PITCH)) - low) / (high - low) * (_WAVE - 6)
-    voiced = np.isfinite(hertz)
-    edges = np.flatnonzero(np.diff(voiced.astype(int), prepend=0, append=0))
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
+    steps = np.abs(12 * np.diff(np.log2(hertz), prepend=np.nan))
+    starts = np.flatnonzero(np.isfinite(hertz) & ~(steps <= _JUMP))
+    ends = np.flatnonzero(np.isfinite(hertz) & ~(np.append(steps[1:], np.nan) <= _JUMP)) + 1
+    for start, end in zip(starts, ends, strict=True):
         points = " ".join(f"{x[i]:.1f},{y[i]:.1f}" for i in range(start, end))
         yield f'<polyline class="pitch" points="{points}"/>'
 
@@ -158,28 +185,29 @@ def _words(one: Shown, number: int) -> Iterator[str]:
     told, truth = one.label, one.truth
     yield f'<text class="quiet" y="12">{number}</text>'
     yield f'<text class="label" x="22" y="13" style="fill:{_COLOURS[truth]}">{truth}</text>'
-    mark = "told right" if one.is_right else f"told as {told}"
+    mark = "is told" if one.is_right else f"is told as {told}"
     shade = _COLOURS[told]
     yield (f'<text class="label" x="130" y="13" style="fill:{shade}">{mark} {one.confidence:.2f}</text>')
     yield from _bars(one)
     alone = [f"{name}: {label} {score:.2f}" for name, (label, score) in one.alone().items()]
     beside = [*alone, *one.circumstances()]
-    lines = [line for item in beside for line in textwrap.wrap(item, 33)][:7]
+    lines = [line for item in beside for line in textwrap.wrap(item, 33)][:6]
     for i, line in enumerate(lines):
-        yield f'<text class="quiet" x="258" y="{38 + 14.5 * i:.1f}">{escape(line)}</text>'
+        yield f'<text class="quiet" x="258" y="{32 + 13.5 * i:.1f}">{escape(line)}</text>'
     for i, line in enumerate(textwrap.wrap(f"“{one.reasoning}”", 62)[:4]):
-        yield f'<text class="quote" y="{_CARD - 2 * _PAD - 27 + 16 * (i - 1.2):.1f}">{escape(line)}</text>'
+        yield f'<text class="quote" y="{124 + 16 * i}">{escape(line)}</text>'
 
 
 def _bars(one: Shown) -> Iterator[str]:
     """Scores, a bar a label; the true one has a frame."""
     for i, (label, score) in enumerate(zip(DEFAULT_LABELS, one.views["both"], strict=True)):
-        y = 28 + 12.5 * i
+        y = 23 + 11.6 * i
         weight = ' font-weight="bold"' if label == one.truth else ""
-        yield f'<text class="quiet" x="66" y="{y + 8.5:.1f}" text-anchor="end"{weight}>{label}</text>'
-        yield f'<rect class="track" x="72" y="{y:.1f}" width="150" height="9" rx="2"/>'
+        yield f'<text class="quiet" x="66" y="{y + 8:.1f}" text-anchor="end"{weight}>{label}</text>'
+        yield f'<rect class="track" x="72" y="{y:.1f}" width="150" height="8.5" rx="2"/>'
         yield (
-            f'<rect x="72" y="{y:.1f}" width="{150 * score:.1f}" height="9" rx="2" fill="{_COLOURS[label]}"/>'
+            f'<rect x="72" y="{y:.1f}" width="{150 * score:.1f}" height="8.5" rx="2" '
+            f'fill="{_COLOURS[label]}"/>'
         )
         if label == one.truth:
-            yield f'<rect x="72" y="{y:.1f}" width="150" height="9" rx="2" fill="none" stroke="#1f2328"/>'
+            yield f'<rect x="72" y="{y:.1f}" width="150" height="8.5" rx="2" fill="none" stroke="#1f2328"/>'

@@ -302,7 +302,7 @@ def of_twins(
         for tone in tones:
             person = repainted(clip.person, tone)
             views = store(
-                f"twin {index} of {clips}, {first_person}, {seed}, {tone:g}",
+                f"twin {index} from {first_person}, seed {seed}, tone {tone:g}",
                 lambda c=clip, p=person: perceive(perception, _with(c, p, renderer, options.fps)),
             )
             told += _told(views, facts, {"repainted skin": f"{tone:g}"})

@@ -29,8 +29,8 @@ from training.mmeverse.sources import source_named
 _RAVDESS = "ravdess_16k"
 _GENERATED_NOTE = (
     "One window a clip, no words given; clips in which face and voice were made to disagree are left out. "
-    "{left_out} Skin tone cannot be heard: what stands there for voice shows what chance makes of so many "
-    "people."
+    "{left_out} Skin tone, glasses, distance, light and the turn of the head cannot be heard: their rows for "
+    "voice show what chance makes of so many people."
 )
 _TWINS_NOTE = (
     "The same clips with the skin of the same people painted in five tones from light to dark; expression, "
