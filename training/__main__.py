@@ -8,6 +8,7 @@ from training.ablation.cli import register as register_ablation
 from training.annotation.cli import register as register_annotation
 from training.annotation.measuring.cli import register as register_measuring
 from training.annotation.review.cli import register as register_review
+from training.cognition.cli import register as register_cognition
 from training.commands import Commands
 from training.curriculum.cli import register as register_train
 from training.evaluation.cli import register as register_evaluation
@@ -23,6 +24,7 @@ from training.released.cli import register as register_released
 app = typer.Typer(cls=Commands, no_args_is_help=True, help=__doc__, add_completion=False)
 
 register_perception(app)
+register_cognition(app)
 register_ablation(app)
 register_annotation(app)
 register_evaluation(app)

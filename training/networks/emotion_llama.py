@@ -182,26 +182,6 @@ class EmotionLlama(nn.Module):
             self.norms["video"](glance),
         )
 
-    def prompt(self, ids: Tensor, mask: Tensor, soft: SoftTokens) -> dict[str, Tensor]:
-        """Put soft tokens into their places among the embedded words.
-
-        Args:
-            ids: (B, S) token ids, `SOFT` where a soft token belongs: as many a row as there are soft tokens.
-            mask: (B, S) bool, False for padding.
-            soft: The soft tokens.
-
-        Returns:
-            ``inputs_embeds``, ``attention_mask`` and ``position_ids`` for the language model. Masked tokens
-            take no positions, so that a prompt with a masked stream is the same as one without it.
-        """
-        assert self.llama_model is not None
-        is_soft = ids == SOFT
-        words = self.llama_model.get_input_embeddings()(ids.clamp(min=0))
-        embedded = words.masked_scatter(is_soft.unsqueeze(-1), soft.tokens.to(words.dtype))
-        attended = mask.masked_scatter(is_soft, soft.mask)
-        positions = (attended.long().cumsum(-1) - 1).clamp(min=0)
-        return {"inputs_embeds": embedded, "attention_mask": attended.long(), "position_ids": positions}
-
     def forward(
         self, features: Features, ids: Tensor, mask: Tensor, targets: Tensor, further: Features | None = None
     ) -> tuple[Perceived, Tensor]:
@@ -226,14 +206,57 @@ class EmotionLlama(nn.Module):
                 torch.cat([perceived.affect, more.affect]),
             )
             perceived = Perceived(logits, affect)
-        return perceived, self._answer_loss(self.prompt(ids, mask, soft), targets)
+        return perceived, answer_losses(self.llama_model, ids, mask, soft, targets)[0].mean()
 
-    def _answer_loss(self, prompt: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """Mean cross entropy of the answers' tokens; no other position pays for the vocabulary."""
-        llama = getattr(self.llama_model, "get_base_model", lambda: self.llama_model)()
-        hidden = llama.model(**prompt, use_cache=False).last_hidden_state[:, :-1]
-        wanted = targets[:, 1:] != IGNORED
-        return F.cross_entropy(llama.lm_head(hidden[wanted]).float(), targets[:, 1:][wanted])
+    def prompt(self, ids: Tensor, mask: Tensor, soft: SoftTokens) -> dict[str, Tensor]:
+        """Put soft tokens into their places among the embedded words; see `prompt_inputs`."""
+        assert self.llama_model is not None
+        return prompt_inputs(self.llama_model, ids, mask, soft)
+
+
+def prompt_inputs(llama_model: nn.Module, ids: Tensor, mask: Tensor, soft: SoftTokens) -> dict[str, Tensor]:
+    """Put soft tokens into their places among the embedded words.
+
+    Args:
+        llama_model: A causal language model, with LoRA or without.
+        ids: (B, S) token ids, `SOFT` where a soft token belongs: as many a row as there are soft tokens.
+        mask: (B, S) bool, False for padding.
+        soft: The soft tokens.
+
+    Returns:
+        ``inputs_embeds``, ``attention_mask`` and ``position_ids`` for the language model. Masked tokens
+        take no positions, so that a prompt with a masked stream is the same as one without it.
+    """
+    is_soft = ids == SOFT
+    words = llama_model.get_input_embeddings()(ids.clamp(min=0))
+    embedded = words.masked_scatter(is_soft.unsqueeze(-1), soft.tokens.to(words.dtype))
+    attended = mask.masked_scatter(is_soft, soft.mask)
+    positions = (attended.long().cumsum(-1) - 1).clamp(min=0)
+    return {"inputs_embeds": embedded, "attention_mask": attended.long(), "position_ids": positions}
+
+
+def answer_losses(
+    llama_model: nn.Module | None, ids: Tensor, mask: Tensor, soft: SoftTokens, targets: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cross entropy of each token of the answers (N,), and the row that it is of (N,).
+
+    No other position pays for the vocabulary.
+
+    Args:
+        llama_model: A causal language model, with LoRA or without.
+        ids: As for `prompt_inputs`.
+        mask: As for `prompt_inputs`.
+        soft: The soft tokens.
+        targets: (B, S) token ids of the answer, `IGNORED` everywhere else.
+    """
+    assert llama_model is not None
+    llama = getattr(llama_model, "get_base_model", lambda: llama_model)()
+    prompt = prompt_inputs(llama_model, ids, mask, soft)
+    hidden = llama.model(**prompt, use_cache=False).last_hidden_state[:, :-1]
+    wanted = targets[:, 1:] != IGNORED
+    logits = llama.lm_head(hidden[wanted]).float()
+    losses = F.cross_entropy(logits, targets[:, 1:][wanted], reduction="none")
+    return losses, wanted.nonzero()[:, 0]
 
 
 def _resample(tokens: Tensor, count: int) -> Tensor:

@@ -218,6 +218,12 @@ def _unpermuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
     return weight.reshape(heads, rows // heads // 2, 2, columns).transpose(1, 2).reshape(rows, columns)
 
 
+def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:
+    """Put the rows of rotary queries and keys (out, in) into the order that GGUF keeps them in."""
+    rows, columns = weight.shape
+    return weight.reshape(heads, 2, rows // heads // 2, columns).transpose(1, 2).reshape(rows, columns)
+
+
 def _from_transformers(name: str) -> LanguageModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

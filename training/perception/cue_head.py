@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from emollama_ros.prosody import Prosody, analyse
 from emollama_ros.streams import AudioSpan, FrameBatch, Window
 from emollama_ros.usable import usable_modalities
 from training.evaluation.reasoning_claims import CUE_OF, conditions, facts_of, modality_of
-from training.mmeverse.clips import read_clips
+from training.mmeverse.clips import Clip, read_clips
 from training.mmeverse.decoding import RATE, DecodedClip, decode_clip
 from training.mmeverse.schema import Media
 from training.synthesis.options import Options
@@ -137,7 +137,7 @@ def clip_windows(
 ) -> Iterator[tuple[Window, Mapping[str, Any]]]:
     """Whole clips of a folder, with their truth (`training.evaluation.reasoning_truth.read_truth`)."""
     for record in tqdm(records, "clips"):
-        yield _window(folder, record), record
+        yield clip_window(folder, record), record
 
 
 def voice_windows(count: int, options: Options) -> Iterator[tuple[Window, Mapping[str, Any]]]:
@@ -158,10 +158,10 @@ def usual_windows(root: Path, sources: Sequence[str]) -> Iterator[tuple[Window, 
     clips = [clip for source in sources for clip in read_clips(source, root) if clip.label == "neutral"]
     numbers = {person: -1 - i for i, person in enumerate(sorted({clip.person for clip in clips}))}
     for clip in tqdm(clips, "neutral speech"):
-        found = decode_clip(clip.media, clip.root)
-        sound = AudioSpan(0, found.samples, 1.0)
-        length_ns = max(1, round(len(found.samples) / RATE * 1e9))
-        yield Window(0, length_ns, None, sound, ""), {"person": numbers[clip.person], _USUAL: True}
+        yield (
+            replace(real_window(clip), frames=None),
+            {"person": numbers[clip.person], _USUAL: True},
+        )
 
 
 def encode(encoders: Encoders, window: Window) -> tuple[WindowFeatures, Prosody | None]:
@@ -172,16 +172,27 @@ def encode(encoders: Encoders, window: Window) -> tuple[WindowFeatures, Prosody 
     return features, analyse(window.audio.samples) if window.audio is not None else None
 
 
-def _window(folder: Path, record: Mapping[str, Any]) -> Window:
+def clip_window(folder: Path, record: Mapping[str, Any], with_words: bool = False) -> Window:
+    """A whole generated clip as a window; with the words that are said, or without."""
     is_film = "video" in record["modalities"]
-    clip: DecodedClip = decode_clip(
-        Media(video=record["clip"]) if is_film else Media(audio=record["clip"]), folder, to_model_frame
-    )
+    media = Media(video=record["clip"]) if is_film else Media(audio=record["clip"])
+    words = record["transcript"] if with_words else ""
+    return _window(decode_clip(media, folder, to_model_frame), record["segments"][-1]["end_s"], words)
+
+
+def real_window(clip: Clip) -> Window:
+    """A whole clip of a real source as a window."""
+    found = decode_clip(clip.media, clip.root, to_model_frame)
+    heard_s, seen_ns = len(found.samples) / RATE, max(found.stamps_ns, default=0)
+    return _window(found, max(heard_s, (seen_ns + 1) / 1e9))
+
+
+def _window(clip: DecodedClip, length_s: float, words: str = "") -> Window:
     frames = (
         FrameBatch(np.array(clip.stamps_ns, np.int64), np.stack(clip.pictures)) if clip.pictures else None
     )
     sound = AudioSpan(0, clip.samples, 1.0) if len(clip.samples) else None
-    return Window(0, round(record["segments"][-1]["end_s"] * 1e9), frames, sound, "")
+    return Window(0, max(1, round(length_s * 1e9)), frames, sound, words)
 
 
 def truth_of(records: Sequence[Mapping[str, Any]]) -> dict[Claim, NDArray[np.int8]]:
