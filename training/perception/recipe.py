@@ -65,7 +65,7 @@ TEXT_WEIGHT = 0.7
 GLIMPSE = VisionConfig(epochs=4, batch=32, rate=2e-3)
 EXPRESSION = VisionConfig(epochs=6, batch=64, rate=1e-3, keep=0.5)
 FUSION = FitConfig()
-TEXT = TextConfig(rate=1.0, epochs=4)
+TEXT = TextConfig()
 
 
 @dataclass(frozen=True)
