@@ -29,7 +29,6 @@ from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.language.assemble import TOKENIZER, assemble
 from emollama_ros.language.decoder import Decoder
 from emollama_ros.language.tokenizer import Tokenizer
-from emollama_ros.reasoning import Reasoner, ReasonerOptions
 
 FORMATS = ("int8", "int8_wide", "int4", "int4_zero")
 PROMPT, STEPS, REPEATS = 290, 40, 5
@@ -87,7 +86,6 @@ def measure(folder: Path, threads: list[int], truth: list[dict[str, Any]]) -> di
             found["fidelity"] = fidelity(decoder, truth)
             found["ms_a_token_at"] = growth(decoder)
         del decoder
-        found[f"threads_{count}"]["reasoning"] = reasonings(folder, count)
     return found
 
 
@@ -189,35 +187,8 @@ def fidelity(decoder: Decoder, truth: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def reasonings(folder: Path, threads: int) -> dict[str, Any]:
-    """First words and whole reasonings of twenty estimates, ms."""
-    reasoner = Reasoner.load(folder, threads, ReasonerOptions())
-    first, label, whole, tokens = [], [], [], []
-    for sequence in range(20):
-        seen: list[tuple[float, str]] = []
-        e = example(sequence)
-        said = reasoner.explain(
-            e, "I did not expect that", on_text=lambda r, s=seen: s.append((r.elapsed_ms, r.text))
-        )
-        first.append(seen[0][0])
-        label.append(next(ms for ms, text in seen if e.label in text))
-        whole.append(said.elapsed_ms)
-        tokens.append(said.tokens)
-    return {
-        "first_text_ms": p50_p95(first),
-        "label_said_ms": p50_p95(label),
-        "whole_ms": p50_p95(whole),
-        "tokens": round(statistics.mean(tokens), 1),
-    }
-
-
-def p50_p95(values: list[float]) -> list[float]:
-    """Median and 95th percentile."""
-    return [round(float(v), 1) for v in np.percentile(values, [50, 95])]
-
-
 def example(sequence: int) -> EmotionEstimate:
-    """An estimate with six cues and three views, different for each sequence number."""
+    """An estimate of the default bundle with six cues, three views and soft tokens; each number another."""
     random = np.random.default_rng(sequence)
     scores = tuple(float(p) for p in random.dirichlet(np.full(len(DEFAULT_LABELS), 0.3)))
     best = int(np.argmax(scores))
@@ -229,6 +200,7 @@ def example(sequence: int) -> EmotionEstimate:
         labels=DEFAULT_LABELS, scores=scores, valence=0.0, arousal=0.0, confidence=scores[best],
         modalities=used,
         views=dict.fromkeys((Modality.VIDEO, Modality.AUDIO, Modality.TEXT), scores), cues=cues,
+        soft_tokens=random.normal(0, 0.1, (13, 576)).astype(np.float32),
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ def language(bundle: Bundle, texts: int, threads: tuple[int, ...] = (1, 2)) -> d
 
 def reasonings(bundle: Bundle, threads: int, texts: int) -> dict[str, Any]:
     """Times of whole reasonings under the grammar, ms; tokens and tokens per second of each."""
-    reasoner = Reasoner.load(bundle.path, threads)
+    reasoner = Reasoner.load(bundle, threads)
     first, whole, tokens, rate = [], [], [], []
     for sequence in range(texts):
         shown: list[float] = []

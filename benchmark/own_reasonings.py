@@ -30,8 +30,9 @@ from benchmark.genai import Ask, build_genai, working
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions
 from emollama_ros.estimate import EmotionEstimate
-from emollama_ros.free_reasoning import FreeReasoner, Task
+from emollama_ros.free_reasoning import FreeReasoner
 from emollama_ros.language.generation import Bounds, Floats, Generated
+from emollama_ros.manifest import Task
 from emollama_ros.perception import Perception
 
 _NO_DEADLINE = 600_000.0

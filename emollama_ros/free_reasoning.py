@@ -11,14 +11,10 @@ What it wrote before helps it to write faster, and changes nothing of what it wr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
-
-import numpy as np
 
 from emollama_ros.bundle import Bundle
 from emollama_ros.errors import BundleError
-from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
+from emollama_ros.estimate import EmotionEstimate, Reasoning
 from emollama_ros.labels import UNCERTAIN, UNKNOWN, WITHOUT_FEELING
 from emollama_ros.language import phrases
 from emollama_ros.language.assemble import TOKENIZER
@@ -27,72 +23,18 @@ from emollama_ros.language.feelings import other_feelings
 from emollama_ros.language.generation import (
     Bounds,
     CausalModel,
-    Floats,
     Generated,
     Guesser,
     Sampling,
     TextWriter,
 )
 from emollama_ros.language.guesses import GUESSES, Guesses, read_guesses
-from emollama_ros.language.templates import PLACEHOLDER, TRANSCRIPT_LIMIT, Template, as_data
+from emollama_ros.language.prompts import PromptMaker, PromptTokens
 from emollama_ros.language.tokenizer import Tokenizer
-from emollama_ros.manifest import Prompt
+from emollama_ros.manifest import Prompt, Task
 from emollama_ros.telling import Telling
 
-#: ``reason``: why, in words. ``think``: reasons first, in the tags of training, then the label.
-Task = Literal["reason", "think"]
-
-#: Longest question of a user, characters.
-QUESTION_LIMIT = 300
 _THINK, _ENDS_THINKING = "<think>", ("</think>", "<answer>")
-
-
-class PromptTokens(Protocol):
-    """What is needed of a tokenizer; ``Tokenizer`` is one."""
-
-    def encode(self, text: str) -> Sequence[int]:
-        """Return the tokens of ordinary text."""
-
-    def encode_prompt(self, text: str) -> Sequence[int]:
-        """Return the tokens of a prompt, control tokens included."""
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens."""
-
-
-@dataclass(frozen=True)
-class PromptMaker:
-    """From words to the tokens on both sides of the soft tokens.
-
-    Attributes:
-        prompt: As the bundle's manifest has it.
-        tokenizer: Of the language model.
-    """
-
-    prompt: Prompt
-    tokenizer: PromptTokens
-
-    @property
-    def template(self) -> Template:
-        """The template of training."""
-        p = self.prompt
-        return Template(p.template, p.begin, p.end, p.stop[0], p.quotes)
-
-    def before(self) -> list[int]:
-        """Tokens that precede the soft tokens: always the same."""
-        before, _, _ = self.template.prompt("", "").partition(PLACEHOLDER)
-        return [*self.prompt.start, *self.tokenizer.encode_prompt(before)]
-
-    def after(self, tag: str, instruction: str, transcript: str = "") -> list[int]:
-        """Tokens that follow the soft tokens.
-
-        Args:
-            tag: As printed between brackets.
-            instruction: What is asked; trusted, or passed through `as_data`.
-            transcript: What was said; data.
-        """
-        _, _, after = self.template.prompt(tag, instruction, transcript).partition(PLACEHOLDER)
-        return list(self.tokenizer.encode_prompt(after))
 
 
 class FreeReasoner:
@@ -213,8 +155,8 @@ class FreeReasoner:
     ) -> Generated:
         self._model.restore(self._mark)
         opened = self._tokenizer.encode_prompt(given)
-        said = transcript if Modality.TEXT in estimate.modalities else ""
-        embeds = self._embeds(estimate, question, said, len(opened))
+        room = self._capacity - self._mark - len(opened) - self._prompt.generation.max_tokens
+        embeds = self._maker.embeds(self._model, estimate, self._task, question, transcript, room)
         writer = TextWriter(
             self._model,
             self._tokenizer,
@@ -225,20 +167,6 @@ class FreeReasoner:
             should_stop=should_stop,
         )
         return writer.write(embeds, opened)
-
-    def _embeds(self, estimate: EmotionEstimate, question: str, said: str, opened: int) -> Floats:
-        """Soft tokens and what follows them; where it is too long, less of what was said."""
-        soft = estimate.soft_tokens
-        count = 0 if soft is None else len(soft)
-        asked = as_data(question, QUESTION_LIMIT) or self._prompt.questions[self._task]
-        room = self._capacity - self._mark - count - opened - self._prompt.generation.max_tokens
-        limit = TRANSCRIPT_LIMIT
-        tokens = self._maker.after(self._task, asked, said)
-        while len(tokens) > room and limit > 1:
-            limit //= 2
-            tokens = self._maker.after(self._task, asked, as_data(said, limit))
-        words = self._model.embed(tokens)
-        return words if soft is None else np.concatenate([soft.astype(np.float32), words])
 
     def _sampling(self, seed: int) -> Sampling:
         g = self._prompt.generation

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from emollama_ros.errors import BundleError
 
@@ -21,6 +21,10 @@ PRECISIONS = ("float32", "float16", "int8", "int4")
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "int8", "bool")
 #: Order of the soft tokens in a prompt.
 STREAMS = ("fusion", "image", "video", "audio")
+#: What a language model may be asked. ``reason``: why, in words. ``think``: reasons first, then the label.
+Task = Literal["reason", "think"]
+#: Who chooses the words of an answer.
+WORDINGS = ("free", "grammar")
 
 _T = TypeVar("_T")
 
@@ -206,6 +210,8 @@ class Prompt:
         longest: Most text tokens of prompt and answer together.
         questions: What is asked, by tag.
         generation: Defaults of an answer.
+        wording: ``free``, or ``grammar`` where the answer may name nothing but cues that were found
+            (``emollama_ros.reasoning``).
     """
 
     template: str
@@ -217,6 +223,7 @@ class Prompt:
     longest: int
     questions: Mapping[str, str]
     generation: Generation = Generation()
+    wording: str = "free"
 
 
 @dataclass(frozen=True)
@@ -387,7 +394,14 @@ def _prompt(raw: Mapping[str, Any]) -> Prompt:
         start=lambda value: tuple(_whole(item) for item in value),
         questions=_mapped(str),
         generation=_record(Generation),
+        wording=_wording,
     )
+
+
+def _wording(raw: Any) -> str:
+    if raw not in WORDINGS:
+        raise ValueError(f"wording is {raw!r}, not one of {', '.join(WORDINGS)}")
+    return str(raw)
 
 
 def _layout(raw: Mapping[str, Any]) -> dict[str, int]:

@@ -15,15 +15,7 @@ import numpy as np
 from emollama_ros.bundle import Bundle
 from emollama_ros.errors import BundleError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
-from emollama_ros.free_reasoning import (
-    QUESTION_LIMIT,
-    PromptMaker,
-    PromptTokens,
-    Task,
-    conclude,
-    opening,
-    tell_unsure,
-)
+from emollama_ros.free_reasoning import conclude, opening, tell_unsure
 from emollama_ros.labels import UNCERTAIN
 from emollama_ros.language.assemble import EMBEDDINGS, LAYOUT, TOKENIZER, read_layout
 from emollama_ros.language.decoder import TokenTable, open_table
@@ -36,10 +28,11 @@ from emollama_ros.language.generation import (
     stop_at,
     with_ellipsis,
 )
+from emollama_ros.language.prompts import QUESTION_LIMIT, PromptMaker, PromptTokens
 from emollama_ros.language.remote import RemoteModel
 from emollama_ros.language.templates import as_data
 from emollama_ros.language.tokenizer import Tokenizer
-from emollama_ros.manifest import Prompt
+from emollama_ros.manifest import Prompt, Task
 from emollama_ros.telling import Telling
 
 _TASK: Task = "reason"

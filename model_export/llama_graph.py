@@ -53,6 +53,7 @@ from emollama_ros.language.assemble import (
     TOKENIZER,
     write_tensors,
 )
+from emollama_ros.language.lora import LORA, AdaptedSource, read_lora
 from emollama_ros.language.packing import BLOCK, GgufSource, Packed, WeightSource
 from emollama_ros.language.tokenizer import tokenizer_json
 from model_export.graph_builder import ORT, GraphBuilder
@@ -395,7 +396,12 @@ def table(
 
 
 def write_bundle_files(
-    out: Path, gguf: Path, wheel: Path, shape: LlamaShape | None = None, weights: WeightFormat = "int8"
+    out: Path,
+    gguf: Path,
+    wheel: Path,
+    shape: LlamaShape | None = None,
+    weights: WeightFormat = "int8",
+    lora: Path | None = None,
 ) -> dict[str, Any]:
     """Write ``decoder.onnx``, ``head.onnx`` and the layout with the sha256 of what assembling will give.
 
@@ -405,6 +411,7 @@ def write_bundle_files(
         wheel: The package that carries it.
         shape: Sizes; those of SmolLM2-135M if ``None``.
         weights: Format of the weights.
+        lora: ``lora.npz`` to merge, which is copied to ``out``; None for the weights as they are.
 
     Returns:
         The layout as written.
@@ -415,9 +422,13 @@ def write_bundle_files(
     head, head_tensors = head_graph(shape)
     for name, model in (("decoder.onnx", decoder), ("head.onnx", head)):
         (out / name).write_bytes(model.SerializeToString(deterministic=True))
-    source = GgufSource(gguf)
+    source: WeightSource = GgufSource(gguf)
+    if lora is not None:
+        (out / LORA).write_bytes(lora.read_bytes())
+        source = AdaptedSource(source, read_lora(lora))
     layout = {
         "schema": SCHEMA_VERSION,
+        **({"lora_sha256": file_sha256(lora)} if lora else {}),
         "shape": asdict(shape),
         "weights": weights,
         "source": {

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from emollama_ros.bundle import Bundle
-from model_export.bundle import TOLERANCE, load_encoder, load_fusion, load_text
+from model_export.bundle import TOLERANCE, Weights, load_encoder, load_text
 from model_export.differences import worst
+from model_export.perception_graphs import FusionGraph
 from training.networks.whisper import load_ctranslate2
 from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
 
@@ -34,7 +35,7 @@ def compare(folder: Path, weights: Path, seed: int = 0) -> dict[str, float]:
             {"frames": rng.integers(0, 256, (2, 224, 224, 3), np.uint8)},
         ),
         "audio": (whisper, {"mel": rng.normal(size=(1, 80, 333)).astype(np.float32)}),
-        "fusion": (load_fusion(weights / "fusion.safetensors"), fusion),
+        "fusion": (FusionGraph(*Weights(weights).fusion()), fusion),
         "text": (load_text(weights / "text.safetensors"), {"ngrams": rng.integers(0, 65536, 17)}),
     }
     return {

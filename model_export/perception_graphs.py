@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from model_export.graphs import export
 from training.networks.glimpse import FrameEncoder
 from training.networks.perception_net import PerceptionNet
+from training.networks.soft_tokens import SoftTokenAdapters
 from training.networks.whisper import WhisperEncoder
 from training.perception.text import NgramClassifier
 
@@ -36,8 +38,26 @@ def export_audio(encoder: WhisperEncoder, path: Path, *, half: bool = True) -> P
     return export(encoder.eval(), [mel], path, ["mel"], ["layers"], {"mel": {2: "time"}}, half_weights=half)
 
 
-def export_fusion(net: PerceptionNet, path: Path) -> Path:
-    """Write ``audio``, ``image``, ``video``, ``present`` -> ``logits``, ``affect``, ``tokens``; any batch."""
+class FusionGraph(nn.Module):
+    """Scores and, where the language model was trained on them, soft tokens of what the senses say."""
+
+    def __init__(self, net: PerceptionNet, adapters: SoftTokenAdapters | None = None) -> None:
+        super().__init__()
+        self.net, self.adapters = net, adapters
+        soft = ("soft_tokens", "soft_mask") if adapters is not None else ()
+        self.outputs = ("logits", "affect", *soft)
+
+    def forward(self, audio: Tensor, image: Tensor, video: Tensor, present: Tensor) -> tuple[Tensor, ...]:
+        """Perceive; see `PerceptionNet` and `SoftTokenAdapters`."""
+        logits, affect, fused = self.net(audio, image, video, present)
+        if self.adapters is None:
+            return logits, affect
+        soft = self.adapters(audio, image, video, fused, present)
+        return logits, affect, soft.tokens, soft.mask
+
+
+def export_fusion(net: PerceptionNet, path: Path, adapters: SoftTokenAdapters | None = None) -> Path:
+    """Write ``audio``, ``image``, ``video``, ``present`` -> the outputs of `FusionGraph`; any batch."""
     config = net.config
     example = [
         torch.zeros(2, config.audio_layers, config.tokens, config.audio),
@@ -46,9 +66,8 @@ def export_fusion(net: PerceptionNet, path: Path) -> Path:
         torch.ones(2, 2),
     ]
     names = ["audio", "image", "video", "present"]
-    return export(
-        net.eval(), example, path, names, ["logits", "affect", "tokens"], {n: {0: "batch"} for n in names}
-    )
+    graph = FusionGraph(net, adapters).eval()
+    return export(graph, example, path, names, graph.outputs, {n: {0: "batch"} for n in names})
 
 
 def export_text(model: NgramClassifier, path: Path) -> Path:

@@ -17,10 +17,10 @@ from emollama_ros.engines import Engine, EngineOptions
 from emollama_ros.engines.base import Arrays
 from emollama_ros.errors import EngineError, InputError
 from emollama_ros.estimate import EmotionEstimate
-from emollama_ros.free_reasoning import PromptMaker
 from emollama_ros.graphs import load_graph
 from emollama_ros.language.assemble import TOKENIZER
 from emollama_ros.language.decoder import Decoder
+from emollama_ros.language.prompts import PromptMaker
 from emollama_ros.language.tokenizer import Tokenizer
 from emollama_ros.manifest import Parity
 from emollama_ros.perception import Perception

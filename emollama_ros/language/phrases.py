@@ -75,6 +75,16 @@ MISSING_PHRASES: Mapping[str, tuple[str, ...]] = {
     "audio+video": ("There is neither sound nor picture to go by", "Neither sound nor picture was available"),
 }
 
+#: Words of a question -> the sense that it is about.
+_ASKED: Mapping[str, re.Pattern[str]] = {
+    "audio": re.compile(
+        r"\b(?:voices?|hear[ds]?|sounds?|tones?|pitch|spe(?:aks?|ech|aking)|loud(?:ness)?)\b", re.I
+    ),
+    "video": re.compile(
+        r"\b(?:faces?|facial|see[ns]?|looks?|pictures?|eyes|mouth|brows?|smil(?:e|es|ing))\b", re.I
+    ),
+}
+
 #: What a view says when it does not say the published label; {} is what it says instead.
 CONFLICTS: Mapping[str, tuple[str, ...]] = {
     "audio": ("The voice alone suggests {}", "Taken alone, the voice points to {}"),
@@ -234,6 +244,12 @@ def unsure(modalities: Sequence[str]) -> str:
     missing = "+".join(m for m in SENSES if m not in modalities)
     absent = f" {MISSING_PHRASES[missing][0]}." if missing else ""
     return f"{UNCERTAIN_OPENINGS[0]}.{absent}"
+
+
+def asked_about(question: str) -> tuple[str, ...]:
+    """Return the senses that a question is about; all of them where it names none, or both."""
+    named = tuple(sense for sense, words in _ASKED.items() if words.search(question))
+    return named or tuple(SOURCES)
 
 
 def agreements(modalities: Sequence[str]) -> tuple[str, ...]:

@@ -3,6 +3,11 @@
     OPENING [: clause [[, clause] and clause]] [, although clause [and clause]]. [agreement or conflict.]
     [missing.]
 
+or, for the task ``think``, reasons first and then what follows from them:
+
+    Clause [[, clause] and clause] [, although clause [and clause]]. OPENING. [agreement, conflict or what
+    is missing.]
+
 The opening names the published label with its degree of certainty; clauses name cues that were measured, as
 many of them as there is room for; what is missing is said, and nothing is said about it. Nothing else can be
 written.
@@ -18,6 +23,7 @@ from emollama_ros.labels import UNCERTAIN, UNKNOWN, WITHOUT_FEELING
 from emollama_ros.language import phrases
 from emollama_ros.language.grammar import Option
 from emollama_ros.language.phrases import CLAUSES, Claim
+from emollama_ros.manifest import Task
 
 #: Cues offered to the model to choose from, cues it may name, and cues it may name against the label.
 OFFERED, NAMED, AGAINST = 5, 5, 2
@@ -53,12 +59,19 @@ class Evidence:
     missing: tuple[str, ...] = ()
 
     @staticmethod
-    def of(estimate: EmotionEstimate) -> Evidence:
-        """Collect the evidence of an estimate."""
+    def of(estimate: EmotionEstimate, question: str = "") -> Evidence:
+        """Collect the evidence of an estimate.
+
+        Args:
+            estimate: What is published.
+            question: Somebody's, if there is one: who asks about the face is told nothing of the voice.
+        """
         missing = tuple(m for m in phrases.SENSES if m not in estimate.modalities.names())
         if estimate.label in WITHOUT_FEELING:  # what is not told cannot be explained
             return Evidence(estimate.label, "unsure", missing=missing)
-        supporting, against = select_cues(estimate)
+        asked = phrases.asked_about(question)
+        about = replace(estimate, cues=tuple(c for c in estimate.cues if c.modality.names()[0] in asked))
+        supporting, against = select_cues(about)
         agreeing, conflict = compare_views(estimate)
         degree = phrases.certainty(estimate.confidence)
         return Evidence(estimate.label, degree, supporting, against, agreeing, conflict, missing)
@@ -144,11 +157,14 @@ class Progress:
 class Sentences:
     """The grammar of one estimate."""
 
-    def __init__(self, evidence: Evidence) -> None:
-        """Make the grammar of what ``evidence`` permits."""
+    def __init__(self, evidence: Evidence, task: Task = "reason") -> None:
+        """Make the grammar of what ``evidence`` permits; ``think`` puts the reasons first."""
         self._evidence = evidence
+        self._thinks = task == "think" and bool(evidence.supporting)
         self._stages: Mapping[str, Callable[[Progress], Sequence[Option]]] = {
             "opening": self._opening,
+            "thought": self._thought,
+            "verdict": self._verdict,
             "evidence": self._first_evidence,
             "clause": lambda state: self._clauses(state, " ", "joint"),
             "joint": self._joint,
@@ -165,7 +181,7 @@ class Sentences:
     @property
     def start(self) -> Progress:
         """See ``Grammar``."""
-        return Progress("opening")
+        return Progress("thought" if self._thinks else "opening")
 
     def options(self, state: Progress) -> Sequence[Option]:
         """See ``Grammar``."""
@@ -176,10 +192,20 @@ class Sentences:
         if e.label in WITHOUT_FEELING:
             silent = {UNKNOWN: phrases.UNKNOWN_OPENINGS, UNCERTAIN: phrases.UNCERTAIN_OPENINGS}
             return [self._sentence_end(o) for o in silent[e.label]]
-        openings = phrases.OPENINGS[e.certainty]
-        return [
-            Option(o.format(phrases.adjective(e.label)), replace(state, stage="evidence")) for o in openings
-        ]
+        return [Option(verdict, replace(state, stage="evidence")) for verdict in self._verdicts()]
+
+    def _verdicts(self) -> list[str]:
+        e = self._evidence
+        return [o.format(phrases.adjective(e.label)) for o in phrases.OPENINGS[e.certainty]]
+
+    def _thought(self, state: Progress) -> Sequence[Option]:
+        """The first clause, where the text begins with the reasons."""
+        clauses = self._clauses(state, "", "joint")
+        return [replace(o, text=f"{o.text[:1].upper()}{o.text[1:]}") for o in clauses]
+
+    def _verdict(self, state: Progress) -> Sequence[Option]:
+        """The label, where the reasons stand before it."""
+        return [replace(self._after_reasons("."), text=f" {verdict}.") for verdict in self._verdicts()]
 
     def _first_evidence(self, state: Progress) -> Sequence[Option]:
         if self._evidence.supporting:
@@ -239,12 +265,16 @@ class Sentences:
 
     def _sentence_end(self, before: str) -> Option:
         """End the first sentence and go on to whatever must still be said."""
+        if self._thinks:
+            return Option(f"{before}.", Progress("verdict"))
+        return self._after_reasons(f"{before}.")
+
+    def _after_reasons(self, text: str) -> Option:
         e = self._evidence
-        return (
-            Option(f"{before}.", Progress("views"))
-            if e.conflict or e.agreeing
-            else self._after_views(f"{before}.")
-        )
+        compares = bool(e.conflict or e.agreeing)
+        if self._thinks and e.missing:  # three sentences are enough
+            compares = False
+        return Option(text, Progress("views")) if compares else self._after_views(text)
 
     def _after_views(self, text: str) -> Option:
         return Option(text, Progress("missing") if self._evidence.missing else None)

@@ -8,6 +8,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from emollama_ros.language.templates import TEMPLATES
+from emollama_ros.manifest import Generation, Prompt
+
+
+def prompt(**changes) -> Prompt:
+    """How a bundle's language model is asked; questions for both tasks."""
+    template = TEMPLATES["smollm2"]
+    fields = {
+        "template": template.name, "begin": template.begin, "end": template.end, "stop": (template.stop,),
+        "quotes": template.quotes, "start": (), "longest": 192,
+        "questions": {"reason": "Explain how the person feels.", "think": "Which of sad, happy? Think."},
+        "generation": Generation(max_tokens=40),
+    }  # fmt: skip
+    return Prompt(**(fields | changes))
+
 
 class FakeTokenizer:
     """Words with the space before them are tokens."""
@@ -18,6 +33,8 @@ class FakeTokenizer:
 
     def encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._id(piece) for piece in re.findall(r" ?\w+| ?[^\w\s]+|\s", text))
+
+    encode_prompt = encode
 
     def decode(self, tokens: Sequence[int]) -> str:
         return "".join(self._pieces[t] for t in tokens)
@@ -37,16 +54,19 @@ class FakeTokenizer:
 
 
 class FakeModel:
-    """Scores that look random but follow from the seed and all tokens before."""
+    """Scores that look random but follow from the seed and all tokens before, soft tokens included."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
         self.tokens: list[int] = []
         self.passes = 0
 
-    def extend(self, tokens: Sequence[int]) -> None:
-        assert tokens, "a pass needs at least one token"
-        self.tokens += tokens
+    def embed(self, tokens: Sequence[int]) -> np.ndarray:
+        return np.array(tokens, np.float32)[:, None]
+
+    def prefill(self, embeds: np.ndarray) -> None:
+        assert len(embeds), "a pass needs at least one position"
+        self.tokens += [int(t) for t in embeds[:, 0]]
         self.passes += 1
 
     def scores(self, tokens: Sequence[int]) -> np.ndarray:

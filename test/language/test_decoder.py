@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from small_model import FFN, HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, VOCAB, layer_shapes, small_shape
 
-from emollama_ros.bundle import default_bundle_path
+from emollama_ros.bundle import Bundle, default_bundle_path
 from emollama_ros.errors import BundleError, EngineError
 from emollama_ros.language.assemble import LAYOUT, TOKENIZER, assemble, read_layout, write_tensors
 from emollama_ros.language.decoder import Decoder, EmbeddingTable
 from emollama_ros.language.generation import Bounds, Sampling, TextWriter
 from emollama_ros.language.guesses import Guesses
 from emollama_ros.language.packing import PACKINGS
+from emollama_ros.language.phrases import CLAUSES, claims, unexplained
+from emollama_ros.language.prompts import PromptMaker
 from emollama_ros.language.tokenizer import Tokenizer
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime (pip install .[cpu])")
@@ -346,16 +348,21 @@ def real_folder() -> Path:
     return folder
 
 
-def test_the_real_model_knows_the_capital_of_france(real_folder):
-    tokenizer, decoder = Tokenizer.load(real_folder / TOKENIZER), Decoder.load(real_folder)
-    start, end = tokenizer.control("<|im_start|>"), tokenizer.control("<|im_end|>")
-    question = tokenizer.encode("user\nWhat is the capital of France?")
-    decoder.extend([start, *question, end, *tokenizer.encode("\n"), start, *tokenizer.encode("assistant\n")])
+def test_the_real_model_says_freely_what_it_has_learnt_to_say(real_folder):
+    """Nothing but its weights tells it how reasons are given; LoRA is in them."""
+    bundle, tokenizer = Bundle.load(real_folder), Tokenizer.load(real_folder / TOKENIZER)
+    maker, decoder = PromptMaker(bundle.manifest.prompt, tokenizer), Decoder.load(real_folder)
+    end = tokenizer.control("<|im_end|>")
+    asked = maker.after("reason", bundle.manifest.prompt.questions["reason"])
+    decoder.extend([*maker.before(), *asked, *tokenizer.encode("The person seems sad:")])
     said: list[int] = []
-    while len(said) < 12 and (token := int(decoder.logits().argmax())) != end:
+    while len(said) < 40 and (token := int(decoder.logits().argmax())) != end:
         said.append(token)
         decoder.step(token)
-    assert "Paris" in tokenizer.decode(said)
+    text = f"The person seems sad:{tokenizer.decode(said)}"
+    assert len(said) < 40, "it ends by itself"
+    assert {claim for claim in claims(text) if claim in CLAUSES}, text
+    assert unexplained(text) == "", text
 
 
 def test_phrases_of_the_real_tokenizer_never_begin_with_one_another(real_folder):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
-from fake_language import FakeModel, FakeTokenizer
+from fake_language import FakeModel, FakeTokenizer, prompt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emollama_ros.bundle import default_bundle_path
+from emollama_ros.bundle import Bundle
 from emollama_ros.cues import SPECS
-from emollama_ros.errors import BundleError, ConfigError
+from emollama_ros.errors import BundleError, ConfigError, EngineError
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.labels import DEFAULT_LABELS, UNCERTAIN, UNKNOWN, WITHOUT_FEELING
-from emollama_ros.language.assemble import LAYOUT, read_layout
 from emollama_ros.language.phrases import CLAUSES, unexplained
+from emollama_ros.language.sentences import Evidence
 from emollama_ros.reasoning import Reasoner, ReasonerOptions, parse_claims
 
 ALL = Modality.VIDEO | Modality.AUDIO | Modality.TEXT
@@ -30,6 +34,7 @@ def estimate(
         start_ns=0, end_ns=4_000_000_000, sequence=sequence, label=label, labels=DEFAULT_LABELS,
         scores=scores if label != UNKNOWN else (0.0,) * len(DEFAULT_LABELS), valence=0.0, arousal=0.0,
         confidence=confidence, modalities=modalities, views=views or {}, cues=tuple(cues),
+        soft_tokens=np.full((3, 1), -1, np.float32),
     )  # fmt: skip
 
 
@@ -55,7 +60,7 @@ def estimates(draw) -> EmotionEstimate:
 
 
 def explain(given_estimate: EmotionEstimate, seed: int = 0, transcript: str = "", **settings_):
-    reasoner = Reasoner(FakeModel(seed), FakeTokenizer(), ReasonerOptions(**settings_))
+    reasoner = Reasoner(FakeModel(seed), FakeTokenizer(), prompt(), ReasonerOptions(**settings_))
     seen: list[Reasoning] = []
     return reasoner.explain(given_estimate, transcript, on_text=seen.append), seen
 
@@ -97,7 +102,7 @@ def test_any_reasoning_is_grounded_and_agrees_with_the_label(e, seed, transcript
 @given(estimates(), st.integers(0, 40))
 def test_a_reasoning_that_is_stopped_is_still_whole_and_grounded(e, passes):
     model = FakeModel(1)
-    reasoner = Reasoner(model, FakeTokenizer())
+    reasoner = Reasoner(model, FakeTokenizer(), prompt())
     said = reasoner.explain(e, should_stop=lambda: model.passes > passes)
     check_grounded(said, e)
     assert model.passes <= max(passes + 1, 1)
@@ -105,7 +110,7 @@ def test_a_reasoning_that_is_stopped_is_still_whole_and_grounded(e, passes):
 
 def test_stopping_at_once_costs_no_pass():
     model = FakeModel()
-    reasoner = Reasoner(model, FakeTokenizer())
+    reasoner = Reasoner(model, FakeTokenizer(), prompt())
     before = model.passes
     said = reasoner.explain(estimate(cues=[cue("voice.loudness", -8)]), should_stop=lambda: True)
     assert model.passes == before
@@ -167,29 +172,83 @@ def test_a_cue_against_the_label_is_only_named_as_such():
 @given(estimates(), st.integers(0, 100))
 def test_a_transcript_changes_neither_label_nor_form(e, seed):
     tokenizer, model = FakeTokenizer(), FakeModel(seed)
-    said = Reasoner(model, tokenizer).explain(e, ATTACK)
+    said = Reasoner(model, tokenizer, prompt()).explain(e, ATTACK)
     check_grounded(said, e)
     control = {tokenizer.control("<|im_start|>"), tokenizer.control("<|im_end|>")}
     calm = FakeModel(seed)
-    Reasoner(calm, tokenizer).explain(e, "Hello there")
+    Reasoner(calm, tokenizer, prompt()).explain(e, "Hello there")
     # The prompt has as many turns with the attack in it as without.
     assert sum(t in control for t in model.tokens) == sum(t in control for t in calm.tokens)
 
 
+LONG = " ".join(f"word{i}" for i in range(500))
+
+
 def test_a_transcript_is_shown_only_when_it_was_used_and_only_its_end():
     tokenizer, model = FakeTokenizer(), FakeModel()
-    Reasoner(model, tokenizer).explain(estimate(modalities=ALL), " ".join(f"word{i}" for i in range(500)))
-    prompt = tokenizer.decode(model.tokens)
-    assert "word499" in prompt
-    assert "word100" not in prompt
+    Reasoner(model, tokenizer, prompt()).explain(estimate(modalities=ALL), LONG)
+    shown = tokenizer.decode([t for t in model.tokens if t >= 0])
+    assert "word499" in shown
+    assert "word100" not in shown
     model = FakeModel()
-    Reasoner(model, tokenizer).explain(estimate(modalities=Modality.AUDIO), "hello word7")
-    assert "word7" not in tokenizer.decode(model.tokens)
+    Reasoner(model, tokenizer, prompt()).explain(estimate(modalities=Modality.AUDIO), "hello word7")
+    assert "word7" not in tokenizer.decode([t for t in model.tokens if t >= 0])
+
+
+def test_soft_tokens_stand_in_the_prompt_before_what_is_asked():
+    tokenizer, model = FakeTokenizer(), FakeModel()
+    reasoner = Reasoner(model, tokenizer, prompt())
+    mark = model.snapshot()
+    reasoner.explain(estimate(cues=[cue("voice.loudness", -8), cue("voice.rate", 6)]))
+    assert model.tokens[mark : mark + 3] == [-1, -1, -1]
+    asked = tokenizer.decode(model.tokens[mark + 3 :])
+    assert asked.startswith("</Vid> [reason] Explain how the person feels.")
+    silent = Reasoner(FakeModel(), tokenizer, prompt())
+    said = silent.explain(replace(estimate(cues=[cue("voice.loudness", -8)]), soft_tokens=None))
+    check_grounded(said, estimate(cues=[cue("voice.loudness", -8)]))
+
+
+@settings(max_examples=100)
+@given(estimates(), st.integers(0, 2**16))
+def test_thinking_names_the_clues_first(e, seed):
+    said, _ = explain(e, seed, task="think")
+    check_grounded(said, e)
+    first = said.text.partition(".")[0]
+    if Evidence.of(e).supporting:
+        assert {c for c in parse_claims(first) if c in CLAUSES}
+        assert not {kind for kind, _ in parse_claims(first)} & {"label", "certainty"}
+
+
+def test_a_question_is_asked_and_one_about_a_sense_is_answered_of_that_sense():
+    cues = [cue("voice.loudness", -8), cue("face.smile", 1.0)]
+    for question, named in (
+        ("What do you HEAR?", {("voice.loudness", "high")}),
+        ("and the face?", {("face.smile", "shown")}),
+        ("what do you see and hear", {("voice.loudness", "high"), ("face.smile", "shown")}),
+        ("why", {("voice.loudness", "high"), ("face.smile", "shown")}),
+    ):
+        tokenizer, model = FakeTokenizer(), FakeModel()
+        said = Reasoner(model, tokenizer, prompt()).explain(estimate(cues=cues), question=question)
+        assert {c for c in parse_claims(said.text) if c in CLAUSES} == named
+        assert question in tokenizer.decode([t for t in model.tokens if t >= 0])
+
+
+@settings(max_examples=30)
+@given(estimates(), st.integers(0, 100))
+def test_a_question_changes_neither_label_nor_form(e, seed):
+    said = Reasoner(FakeModel(seed), FakeTokenizer(), prompt()).explain(e, question=ATTACK)
+    check_grounded(said, e)
+
+
+def test_a_task_that_the_bundle_was_not_trained_for_is_refused():
+    asked = prompt(questions={"reason": "Why?"})
+    with pytest.raises(BundleError, match="think"):
+        Reasoner(FakeModel(), FakeTokenizer(), asked, ReasonerOptions(task="think"))
 
 
 def test_the_fixed_prompt_is_computed_once():
     model = FakeModel()
-    reasoner = Reasoner(model, FakeTokenizer())
+    reasoner = Reasoner(model, FakeTokenizer(), prompt())
     mark, once = model.snapshot(), list(model.tokens)
     sequences = [reasoner.explain(estimate(sequence=i)).sequence for i in range(3)]
     assert sequences == [0, 1, 2]
@@ -209,34 +268,41 @@ def test_options_out_of_range_are_refused(wrong):
         ReasonerOptions(**wrong)
 
 
-def test_a_bundle_without_the_model_is_refused_by_name(tmp_path):
-    with pytest.raises(BundleError, match="layout"):
-        Reasoner.load(tmp_path)
+def test_a_bundle_without_a_prompt_is_refused_by_name(tmp_path):
+    bundle = SimpleNamespace(path=tmp_path, manifest=SimpleNamespace(prompt=None))
+    with pytest.raises(BundleError, match="no prompt"):
+        Reasoner.load(bundle)
+
+
+REAL_SOFT = np.zeros((13, 576), np.float32)
 
 
 @pytest.fixture(scope="module")
 def real() -> Reasoner:
-    folder = default_bundle_path()
-    layout = folder / LAYOUT
-    if not layout.is_file() or not all((folder / f.name).is_file() for f in read_layout(layout).files):
-        pytest.skip(
-            f"{folder}: the language model is not assembled (make setup, or emollama bundle assemble)"
-        )
-    return Reasoner.load(folder, threads=2)
+    bundle = Bundle.load()
+    if not bundle.has_language:
+        pytest.skip(f"{bundle.path}: the language model is not assembled (make assemble)")
+    return Reasoner.load(bundle, threads=2)
+
+
+def test_soft_tokens_of_another_width_are_refused(real):
+    with pytest.raises(EngineError, match="soft tokens are 1 wide, the language model 576"):
+        real.explain(estimate())
 
 
 @settings(max_examples=12)
 @given(e=estimates())
 def test_the_real_model_is_grounded(real, e):
-    said = real.explain(e, ATTACK)
+    said = real.explain(replace(e, soft_tokens=REAL_SOFT), ATTACK)
     check_grounded(said, e)
 
 
 def test_the_real_model_streams_words(real):
     seen: list[Reasoning] = []
     cues = [cue("voice.loudness", -8), cue("voice.rate", 6), cue("picture.motion", 3)]
-    said = real.explain(estimate(cues=cues), "we won", on_text=seen.append)
+    e = replace(estimate(cues=cues), soft_tokens=REAL_SOFT)
+    said = real.explain(e, "we won", on_text=seen.append)
     assert len(seen) >= 5
     assert said.tokens <= 45
-    again = real.explain(estimate(cues=cues), "we won")
+    again = real.explain(e, "we won")
     assert again.text == said.text, "going back to the fixed prompt leaves nothing behind"

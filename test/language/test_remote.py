@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from test_free_reasoning import ATTACKS, Words, estimate, prompt
+from fake_language import FakeTokenizer, prompt
+from test_free_reasoning import ATTACKS, estimate
 
 from emollama_ros.errors import ConfigError, EngineError
 from emollama_ros.labels import UNCERTAIN
@@ -85,7 +86,7 @@ class Table:
 
 
 def explain(url, timeout_s=5.0, label="sad", **more):
-    made = RemoteReasoner(RemoteModel(url, timeout_s), Table(), Words(), prompt())
+    made = RemoteReasoner(RemoteModel(url, timeout_s), Table(), FakeTokenizer(), prompt())
     seen = []
     try:
         return made.explain(estimate(label), on_text=seen.append, **more), seen, None

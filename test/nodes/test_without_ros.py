@@ -137,7 +137,7 @@ class TestLoading:
         preprocessing = SimpleNamespace(frame_size=64, frame_hz=2.0)
         calibration = SimpleNamespace(uncertain_below=0.35)
         manifest = SimpleNamespace(
-            name="tiny", version="1.2", preprocessing=preprocessing, calibration=calibration, soft_tokens=0
+            name="tiny", version="1.2", preprocessing=preprocessing, calibration=calibration, prompt=None
         )
         found = SimpleNamespace(manifest=manifest, path=tmp_path, sha256="abc", has_language=True)
         perceiver = SimpleNamespace(device="cpu (test)", warmed=0, people=None)

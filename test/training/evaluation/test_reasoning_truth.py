@@ -152,11 +152,11 @@ def bundle() -> Bundle:
 
 def test_generated_people_are_explained_and_judged(people, bundle, monkeypatch):
     sys.path.insert(0, str(Path(__file__).parents[2] / "language"))
-    from fake_language import FakeModel, FakeTokenizer
+    from fake_language import FakeModel, FakeTokenizer, prompt
 
     from emollama_ros.reasoning import Reasoner
 
-    writer = Reasoner(FakeModel(), FakeTokenizer())
+    writer = Reasoner(FakeModel(), FakeTokenizer(), prompt())
     monkeypatch.setattr(reasoning_truth, "load_reasoner", lambda *_: (writer, ()))
     records = read_truth(people)
     texts = tell_all(bundle, people, records, windows=2, threads=1)
