@@ -89,14 +89,21 @@ def program() -> Iterator[Callable[..., Program]]:
             each.kill()
 
 
+#: The node without its low priority: a busy machine would make the tests wait too long.
+DASHBOARD = """
+from emollama_ros.nodes.dashboard_node import DashboardNode
+from emollama_ros.nodes.running import main_of
+main_of(DashboardNode)()
+"""
+
+
 @pytest.fixture
 def dashboard(program: Callable[..., Program]) -> Callable[..., Program]:
     """Start the dashboard with parameters; returns it when it serves."""
 
     def start(port: int = 0, token: str = "", **parameters: object) -> Program:
         given = [w for k, v in {"port": port, **parameters}.items() for w in ("-p", f"{k}:={v}")]
-        module = ("-m", "emollama_ros.nodes.dashboard_node", "--ros-args")
-        started = program(*module, *given, EMOLLAMA_DASHBOARD_TOKEN=token)
+        started = program("-c", DASHBOARD, "--ros-args", *given, EMOLLAMA_DASHBOARD_TOKEN=token)
         started.said("dashboard: ")
         return started
 

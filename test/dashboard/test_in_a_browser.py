@@ -38,6 +38,16 @@ def shows(browser: Any, name: str, words: str) -> None:
     until(browser, lambda: words in (text(browser, name) or ""), f"{words!r} in #{name}")
 
 
+def classes(browser: Any, selector: str) -> list[str]:
+    return [e.get_attribute("class") for e in browser.find_elements("css selector", selector)]
+
+
+def press(browser: Any, name: str) -> None:
+    """Press a button as soon as it can be."""
+    until(browser, lambda: browser.find_element("id", name).is_enabled(), f"#{name} can be pressed")
+    browser.find_element("id", name).click()
+
+
 def brightness(browser: Any) -> int:
     """Of the middle of the picture that is shown; -1 where none is."""
     script = """
@@ -78,18 +88,17 @@ def test_the_page_shows_what_is_perceived_and_its_buttons_work(
     shows(browser, "line", "62% sure")
     shows(browser, "connection-word", "Perceiving")
     until(browser, lambda: abs(brightness(browser) - 200) < 6, "the camera's picture")
-    bars = browser.find_elements("css selector", "#scores li")
-    assert bars[1].text.split() == ["happy", "62%"] and "told-now" in bars[1].get_attribute("class")
-    assert [e.get_attribute("class") for e in browser.find_elements("css selector", "#used li")] == [
-        "on",
-        "on",
-        "",
-    ]
+    until(browser, lambda: classes(browser, "#used li") == ["on", "on", ""], "face and voice are used")
+    until(browser, lambda: classes(browser, "#scores li")[1] == "told-now", "the label stands out")
+    until(
+        browser, lambda: browser.find_elements("css selector", "#scores .value")[1].text == "62%", "its score"
+    )
     shows(browser, "sound-word", "loud")
     shows(browser, "latency", "87 ms")
     shows(browser, "rate", "2.00")
     shows(browser, "affect-words", "Very pleasant, excited")
-    assert "battery" not in text(browser, "entries") and "<i>markup</i>" in text(browser, "entries")
+    shows(browser, "entries", "<i>markup</i>")
+    assert "battery" not in text(browser, "entries")
     until(
         browser, lambda: "happy" in browser.find_element("id", "minute").get_attribute("aria-label"), "chart"
     )
@@ -114,13 +123,14 @@ def test_the_page_shows_what_is_perceived_and_its_buttons_work(
     shows(browser, "title", "Sad")
 
     # By keyboard alone: the first stop leads to the controls, the next is the button.
+    until(browser, lambda: browser.find_element("id", "new_person").is_enabled(), "buttons can be pressed")
     for key in (Keys.TAB, Keys.ENTER, Keys.TAB):
         browser.switch_to.active_element.send_keys(key)
     assert browser.switch_to.active_element.get_attribute("id") == "pause"
     browser.switch_to.active_element.send_keys(Keys.TAB)
     browser.switch_to.active_element.send_keys(Keys.SPACE)
     shows(browser, "answer", "New_person was <b>called</b>.")
-    browser.find_element("id", "set_neutral").click()
+    press(browser, "set_neutral")
     until(
         browser, lambda: "refused" in browser.find_element("id", "answer").get_attribute("class"), "a refusal"
     )
@@ -158,21 +168,21 @@ def test_pause_stops_perception_and_a_perception_node_that_comes_back_is_found(
     until(browser, lambda: brightness(browser) > 100, "a picture")
     shows(browser, "why-text", "Looks happy because of the picture")
 
-    browser.find_element("id", "pause").click()
+    press(browser, "pause")
     shows(browser, "title", "Paused")
     until(browser, lambda: camera.watchers == 0, "neither the robot nor the page looks or listens")
-    assert brightness(browser) == -1
+    until(browser, lambda: brightness(browser) == -1, "no picture")
     assert "Looks happy" not in text(browser, "why-text")
-    assert browser.find_element("id", "pause").text == "Resume"
+    shows(browser, "pause", "Resume")
     assert not browser.find_element("id", "new_person").is_enabled()
 
-    browser.find_element("id", "pause").click()
+    press(browser, "pause")
     shows(browser, "title", "Happy")
     until(browser, lambda: brightness(browser) > 100, "a picture again")
 
     perception.kill()
     shows(browser, "title", "Not running")
-    assert not browser.find_element("id", "pause").is_enabled()
+    until(browser, lambda: not browser.find_element("id", "pause").is_enabled(), "nobody to be paused")
     program(*PERCEPTION)
     shows(browser, "title", "Happy")
     shows(browser, "connection-word", "Perceiving")
