@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
 PACKAGE = "emollama_ros"
-INSTALL = "pip install 'emollama-ros[bags]'"
+#: The same range as the extra ``bags`` of pyproject.toml.
+INSTALL = "pip install 'rosbags>=0.11,<0.12'"
 #: Messages of ours, by what they say.
 STATE, EVENT, REASONING, CHUNK = (
     f"{PACKAGE}/msg/{name}" for name in ("EmotionState", "EmotionEvent", "EmotionReasoning", "AudioChunk")

@@ -20,7 +20,6 @@ from emollama_ros.bags.contents import (
     parameters_of,
     sources_of,
 )
-from emollama_ros.bags.model import ReplayModel
 from emollama_ros.bags.reading import Item, Recording
 from emollama_ros.bags.schedule import Schedule
 from emollama_ros.bags.settled import ACTIVE, Settled, is_of
@@ -32,7 +31,7 @@ from emollama_ros.nodes.adapters.sound import SOUNDS, Form, form_of
 from emollama_ros.nodes.adapters.words import WORDS
 from emollama_ros.nodes.audio_input import AudioInput
 from emollama_ros.nodes.clock import SECOND, stamp_ns
-from emollama_ros.nodes.loading import following
+from emollama_ros.nodes.loading import Parts, following, load_parts
 from emollama_ros.nodes.parameters import PerceptionParameters, effects
 from emollama_ros.nodes.taking import take_picture, take_sound, take_words
 from emollama_ros.pipeline import Feed
@@ -46,7 +45,7 @@ _ADAPTERS = {full(adapter.type): adapter for adapter in (*SOUNDS, *WORDS)}
 _UNHEARD_NS = 10 * SECOND
 _REASONS_NAMED = 3
 
-Loader = Callable[[PerceptionParameters], ReplayModel]
+Loader = Callable[[PerceptionParameters], Parts]
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class ReplayOptions:
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     topics: Mapping[str, str] = field(default_factory=dict)
-    load: Loader | None = None
+    load: Loader = lambda settings: load_parts(settings, settings.threads)
 
 
 @dataclass(frozen=True)
@@ -127,11 +126,6 @@ def replay(bag: Recording, options: ReplayOptions | None = None, sink: Sink | No
     items = list(bag.read(topics)) if topics else []
     recorded = told_in(bag, items)
     settled = Settled.of(items, sources[0].home, options.settings)
-    if options.load is None:
-        from emollama_ros.bags.model import load
-
-        options = ReplayOptions(options.settings, options.topics, load)
-    assert options.load is not None
     model = options.load(settled.settings)
     player = _Player(model, sources, settled, recorded, sink or Sink())
     first_ns = last_ns = None
@@ -153,7 +147,7 @@ class _Player:
     """Feeds the sources of a bag, and perceives what is complete. One thread only."""
 
     def __init__(
-        self, model: ReplayModel, sources: Sequence[Source], settled: Settled, recorded: Run, sink: Sink
+        self, model: Parts, sources: Sequence[Source], settled: Settled, recorded: Run, sink: Sink
     ) -> None:
         self._model, self._sources, self._settled, self._sink = model, sources, settled, sink
         self.states: list[ToldState] = []

@@ -15,9 +15,11 @@ from emollama_ros.nodes.parameters import PerceptionParameters
 from emollama_ros.pipeline import (
     Answer,
     EmotionPipeline,
+    Explainer,
     Feed,
     Health,
     Inquiry,
+    Perceiver,
     PipelineConfig,
     Question,
 )
@@ -154,11 +156,37 @@ class Model:
     people: People | None = None
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What a model is made of, for those who drive it step by step.
+
+    Attributes:
+        perceiver: Fast path, warmed up.
+        explainer: Slow path; ``None`` where there are labels only.
+        facts: As of ``Model``.
+        notices: As of ``Model``.
+        config: As of ``Model``.
+        people: As of ``Model``.
+    """
+
+    perceiver: Perceiver
+    explainer: Explainer | None
+    facts: Mapping[str, str]
+    notices: tuple[str, ...] = ()
+    config: Callable[[PerceptionParameters], PipelineConfig] = pipeline_config
+    people: People | None = None
+
+
 ModelLoader = Callable[[PerceptionParameters], Model]
 
 
-def load_model(parameters: PerceptionParameters) -> Model:
+def load_parts(parameters: PerceptionParameters, language_threads: int = 1) -> Parts:
     """Load and warm up the bundle that the parameters name.
+
+    Args:
+        parameters: Bundle, engine, and who writes the reasonings.
+        language_threads: CPU threads of the language model. One where it shares the cores with the labels,
+            which must not wait for it.
 
     Raises:
         EmollamaError: The bundle is missing or damaged, or the engine cannot run.
@@ -174,9 +202,8 @@ def load_model(parameters: PerceptionParameters) -> Model:
     options = EngineOptions(kind=parameters.engine, threads=parameters.threads)
     perception = Perception(bundle, options)
     perception.warm_up()
-    # One thread: the language model shares the cores with the labels, which must not wait for it.
     reasoner, notices = (
-        load_reasoner(bundle, 1, parameters.reasoning_url, parameters.reasoning_timeout_s)
+        load_reasoner(bundle, language_threads, parameters.reasoning_url, parameters.reasoning_timeout_s)
         if parameters.reasoning
         else (None, ())
     )
@@ -193,10 +220,21 @@ def load_model(parameters: PerceptionParameters) -> Model:
     def config(now: PerceptionParameters) -> PipelineConfig:
         return pipeline_config(now, frames.frame_size, frames.frame_hz, below)
 
+    return Parts(perception, reasoner, facts, notices, config, perception.people)
+
+
+def load_model(parameters: PerceptionParameters) -> Model:
+    """Load what a node runs; see ``load_parts``.
+
+    Raises:
+        EmollamaError: The bundle is missing or damaged, or the engine cannot run.
+    """
+    parts = load_parts(parameters)
+
     def make_pipeline(
         on_estimate: OnEstimate, on_reasoning: OnReasoning, parameters: PerceptionParameters = parameters
     ) -> Pipeline:
-        sources = max(1, len(parameters.sources))
-        return EmotionPipeline(perception, reasoner, config(parameters), on_estimate, on_reasoning, sources)
+        sources, config = max(1, len(parameters.sources)), parts.config(parameters)
+        return EmotionPipeline(parts.perceiver, parts.explainer, config, on_estimate, on_reasoning, sources)
 
-    return Model(make_pipeline, facts, notices, config, perception.people)
+    return Model(make_pipeline, parts.facts, parts.notices, parts.config, parts.people)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from emollama_ros.bags.definitions import CHUNK
-from emollama_ros.bags.model import ReplayModel
 from emollama_ros.bags.writing import BagWriter
 from emollama_ros.estimate import EmotionEstimate, Modality, Reasoning
 from emollama_ros.labels import DEFAULT_LABELS, UNKNOWN
+from emollama_ros.nodes.loading import Parts
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
@@ -124,6 +124,6 @@ class Words:
 
 
 def loader(perceiver=None, explainer=None, facts=None):
-    """Return what stands in for ``bags.model.load``."""
+    """Return what stands in for ``load_parts``."""
     facts = facts or {"bundle": "fake 1", "bundle sha256": "abc"}
-    return lambda settings: ReplayModel(perceiver or Bright(), explainer or Words(), facts)
+    return lambda settings: Parts(perceiver or Bright(), explainer or Words(), facts)

@@ -14,7 +14,7 @@ from emollama_ros.bags import cli as bags_cli
 from emollama_ros.bags.cli import parsed, play
 from emollama_ros.bags.comparing import KINDS, compare
 from emollama_ros.bags.contents import Source
-from emollama_ros.bags.definitions import CHUNK, EVENT, REASONING, STATE, typestore
+from emollama_ros.bags.definitions import CHUNK, EVENT, INSTALL, REASONING, STATE, typestore
 from emollama_ros.bags.reading import Recording
 from emollama_ros.bags.replay import ReplayOptions, replay
 from emollama_ros.bags.results import Results, put_parameters
@@ -336,7 +336,7 @@ class TestCommand:
         monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)
         for arguments in (["replay", str(scene)], ["compare", str(scene), str(scene)], ["record", "new"]):
             assert main(arguments) == 2
-            assert "pip install 'emollama-ros[bags]'" in capsys.readouterr().err
+            assert INSTALL in capsys.readouterr().err
 
     def test_a_replay_that_is_refused_leaves_no_folder(self, tmp_path, capsys):
         with Scene(tmp_path / "b", audio="") as scene:
@@ -364,6 +364,11 @@ def test_a_bag_of_the_older_storage_is_read_too(scene, tmp_path):
             writer.write(made[connection.id], stamp, data)
     (tmp_path / "old" / "metadata.yaml").unlink()
     assert compare(perceived(scene).run, perceived(tmp_path / "old").run).is_same
+
+
+def test_the_line_that_is_told_is_the_extra():
+    extra = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text()
+    assert f'bags = ["{INSTALL.split(chr(39))[1]}"]' in extra
 
 
 def test_our_messages_are_those_that_ros_knows():

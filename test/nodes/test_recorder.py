@@ -20,13 +20,12 @@ from rig import Rig, bright
 from std_msgs.msg import String
 
 from emollama_ros.bags.comparing import compare
-from emollama_ros.bags.model import ReplayModel
 from emollama_ros.bags.reading import Recording
 from emollama_ros.bags.replay import ReplayOptions, replay
 from emollama_ros.bags.writing import BagWriter
 from emollama_ros.errors import ConfigError, InputError
 from emollama_ros.nodes.clock import SECOND, ros_time
-from emollama_ros.nodes.loading import load_model
+from emollama_ros.nodes.loading import Parts, load_model
 from emollama_ros.nodes.media_player_node import image_message, pcm16
 from emollama_ros.nodes.parameters import PerceptionParameters
 from emollama_ros.nodes.recorder import RecorderNode, run
@@ -67,12 +66,13 @@ class Recorded:
 
 def fake(settings):
     facts = {"bundle": "fake 1.0", "bundle sha256": "0"}
-    return ReplayModel(FakePerceiver(), FakeExplainer(), facts)
+    return Parts(FakePerceiver(), FakeExplainer(), facts)
 
 
 def replayed(path, load=fake, **settings):
+    chosen = {} if load is None else {"load": load}
     with Recording(path) as bag:
-        done = replay(bag, ReplayOptions(settings, load=load))
+        done = replay(bag, ReplayOptions(settings, **chosen))
     return done, compare(done.recorded, done.run)
 
 
