@@ -15,8 +15,7 @@ from emollama_ros.errors import ConfigError, InputError
 from emollama_ros.language.phrases import Claim
 from emollama_ros.manifest import BundleFile
 from model_export.manifest import render
-from training.evaluation.reasoning_truth import read_truth
-from training.perception.cue_head import (
+from training.cognition.cue_head import (
     Quality,
     clip_windows,
     collect,
@@ -24,6 +23,7 @@ from training.perception.cue_head import (
     usual_windows,
     voice_windows,
 )
+from training.evaluation.reasoning_truth import read_truth
 from training.synthesis.options import Options, cast, split_of
 
 #: Sentences said besides the clips, and the seed of what they are.

@@ -18,7 +18,7 @@ from emollama_ros.errors import ConfigError, InputError  # noqa: E402
 from emollama_ros.perception import Perception  # noqa: E402
 from emollama_ros.streams import FrameBatch, Window  # noqa: E402
 from model_export import cues  # noqa: E402
-from training.perception.cue_head import Examples  # noqa: E402
+from training.cognition.cue_head import Examples  # noqa: E402
 
 SMILE = ("face.smile", "shown")
 

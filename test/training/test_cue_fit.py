@@ -10,7 +10,7 @@ pytest.importorskip("sklearn", reason="the detectors are fitted with scikit-lear
 
 from emollama_ros.cue_head import read_cue_head, write_cue_head  # noqa: E402
 from emollama_ros.cues import SURE  # noqa: E402
-from training.perception.cue_head import MEASURES, Examples, fit_cue_head, truth_of  # noqa: E402
+from training.cognition.cue_head import MEASURES, Examples, fit_cue_head, truth_of  # noqa: E402
 
 SMILE, OPEN, LOUD = ("face.smile", "shown"), ("face.mouth_open", "shown"), ("voice.loudness", "high")
 

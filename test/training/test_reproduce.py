@@ -35,7 +35,7 @@ from training.synthesis.options import split_of  # noqa: E402
 NAMES = [
     "synthesis", "pack-javanese_av", "pack-emodb", "pack-faces_muxspace", "pack-synthesis", "faces",
     "glimpse", "expression", "windows", "leave-one-out-javanese_av", "leave-one-out-emodb", "fit",
-    "senses-bundle", "cues", "bundle", "verify", "finish",
+    "senses-bundle", "cues", "cognition", "bundle", "verify", "finish",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +60,10 @@ class CognitionConfig:
     lora: LoraPreset = LoraPreset(rank=16, alpha=32.0, dropout=0.05, targets=("q_proj", "v_proj"))
     save_every: int = 50
     seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain data."""
+        return {**vars(self), "lora": self.lora.model_dump(mode="json")}
 
 
 class Cognition(nn.Module):

@@ -6,7 +6,7 @@ bundle + generated people + real people -> scenes -> adapters and LoRA -> soft_t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class Studio:
         counted = {
             name: sum(scene.person.startswith(f"{name}:") for scene in known) for name in ("synthesis", *REAL)
         }
-        return {"scenes": counted, "settings": asdict(self.config), **report(tell(model, unseen))}
+        return {"scenes": counted, "settings": self.config.to_json(), **report(tell(model, unseen))}
 
     def scenes(self, sources: Sources) -> tuple[list[Scene], list[Scene]]:
         """Scenes to learn from, and of generated people to measure on; each observed once."""

@@ -28,9 +28,9 @@ from emollama_ros.language.phrases import CLAUSES, Claim
 from emollama_ros.perception import fusion_inputs
 from emollama_ros.prosody import Prosody
 from emollama_ros.streams import Window
+from training.cognition.cue_head import clip_window, encode, real_window
 from training.evaluation.reasoning_claims import CUE_OF, modality_of
 from training.mmeverse.clips import read_clips
-from training.perception.cue_head import clip_window, encode, real_window
 from training.whole_files import write_whole
 
 Halves = NDArray[np.float16]

@@ -1,6 +1,7 @@
 """From the folder of data to the default bundle: every step of it, in order.
 
-    generated people -> packs -> what sees -> windows -> people left out, weights -> detectors -> bundle
+    generated people -> packs -> what sees -> windows -> people left out, weights -> detectors
+                                                                 -> soft tokens and LoRA -> bundle
 
 Training runs in this process. What ``model_export`` does is started as that command, in a process of its own:
 imports point from there to here, not back. To add a step, write a function that returns it and put it into
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,12 +23,21 @@ from emollama_ros.bundle import MANIFEST, SEAL, Bundle, copy_shipped
 from emollama_ros.cue_head import CUES
 from emollama_ros.errors import ConfigError, InputError
 from emollama_ros.language.assemble import LAYOUT, assemble
+from training.cognition.fit import CognitionConfig
+from training.cognition.recipe import REPORT as TAUGHT
+from training.cognition.recipe import SOFT_TOKENS, Sources, Studio
 from training.mmeverse.clip_packs import decode, pack
 from training.mmeverse.clips import clips_in, read_clips
-from training.packaged_weights import EFFICIENTNET_LITE0, FACE_API_EXPRESSION, WHISPER_TINY_EN, locate
+from training.packaged_weights import (
+    EFFICIENTNET_LITE0,
+    FACE_API_EXPRESSION,
+    SMOLLM2,
+    WHISPER_TINY_EN,
+    locate,
+)
 from training.perception import exports, recipe
 from training.perception.left_out import leave_out, predictions_of
-from training.perception.order import CALIBRATION, HELD_OUT, SENTENCES, SOURCES, Order
+from training.perception.order import CALIBRATION, HELD_OUT, LORA, SENTENCES, SOURCES, Order
 from training.perception.recipe import Workshop, device_name
 from training.perception.steps import Ledger, Standing, Step, carry_out, table
 from training.synthesis.__main__ import options_of, parse
@@ -116,6 +127,7 @@ def steps(order: Order) -> list[Step]:
         fit(order, bench),
         senses_bundle(order),
         cues(order),
+        cognition(order),
         bundle(order),
         verify(order),
         finish(order),
@@ -324,6 +336,32 @@ def cues(order: Order) -> Step:
     )
 
 
+def cognition(order: Order) -> Step:
+    """What the language model is taught: soft tokens and LoRA, from what is true of generated people."""
+    config = CognitionConfig(seed=order.seed)
+
+    def make() -> None:
+        order.taught().mkdir(exist_ok=True)
+        for name in _WEIGHTS:
+            shutil.copyfile(order.weights(name), order.taught(name))
+        studio = Studio(
+            order.work / "cognition", Bundle.load(order.work / "noticing"), order.weights(), config
+        )
+        found = studio.learn(Sources(order.generated, order.root), order.taught())
+        order.taught(TAUGHT).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+    return Step(
+        "cognition",
+        "teach the language model what is true of generated people",
+        make,
+        tuple(order.taught(name) for name in (*_WEIGHTS, LORA, SOFT_TOKENS, TAUGHT)),
+        needs=("synthesis", "cues", "fit"),
+        settings=config.to_json(),
+        parts=("cognition", "taught"),
+        check=lambda: locate(SMOLLM2),
+    )
+
+
 def bundle(order: Order) -> Step:
     """The bundle as it ships, with what the language model was taught where it was."""
     folder = order.work / "bundle"
@@ -337,7 +375,7 @@ def bundle(order: Order) -> Step:
         "export the bundle as it ships",
         make,
         tuple(folder / name for name in (*_GRAPHS, CUES, *_SEALED)),
-        needs=("cues", "fit"),
+        needs=("cues", "cognition"),
         parts=("bundle",),
     )
 
@@ -354,7 +392,7 @@ def verify(order: Order) -> Step:
         "compare the bundle's graphs with PyTorch",
         make,
         (order.work / "verified.txt",),
-        needs=("bundle", "fit"),
+        needs=("bundle", "cognition"),
     )
 
 

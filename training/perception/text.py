@@ -1,8 +1,8 @@
 """The words' view: a linear model over hashed n-grams, trained on GoEmotions.
 
 Bag-of-n-grams linear models (Joulin et al. 2017, fastText) are within a few points of far larger ones on
-short emotional sentences, and cost the robot a table look-up. N-grams count by how rare they are (tf-idf, Spärck
-Jones 1972), and every sentence has length one.
+short emotional sentences, and cost the robot a table look-up. N-grams count by how rare they are (tf-idf,
+Spärck Jones 1972), and every sentence has length one.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def predict_text(model: NgramClassifier, clips: Sequence[Clip]) -> Floats:
 
 
 def encode(clips: Sequence[Clip], buckets: int) -> tuple[csr_matrix, NDArray[np.int64]]:
-    """How often each n-gram is in each sentence (N, buckets), and the labels; no n-gram counts as bucket 0."""
+    """How often each n-gram is in each sentence (N, buckets), and the labels; without any, bucket 0 counts."""
     bags = [hash_ngrams(clip.text, buckets) for clip in clips]
     bags = [bag if len(bag) else np.zeros(1, np.int64) for bag in bags]
     ends = np.cumsum([0, *map(len, bags)])
