@@ -35,7 +35,7 @@ from emollama_ros.nodes.loading import Parts, following, load_parts
 from emollama_ros.nodes.parameters import PerceptionParameters, effects
 from emollama_ros.nodes.taking import take_picture, take_sound, take_words
 from emollama_ros.pipeline import Feed
-from emollama_ros.streams import Window
+from emollama_ros.streams import Grid, Window
 
 #: The same windows only with the same of these.
 OF_THE_WINDOWS = ("window_s", "hop_s")
@@ -255,8 +255,9 @@ class _Player:
         if self._model.people is not None:
             self._model.people.use(following(settings))
         config = self._model.config(settings)
+        grid = Grid() if len(self._sources) > 1 else None  # as of ``EmotionPipeline``
         self._players = tuple(
-            _SourcePlayer(Feed(i, config, lambda: None), settings, self._unheard_until(i))
+            _SourcePlayer(Feed(i, config, lambda: None, grid), settings, self._unheard_until(i))
             for i in range(len(self._sources))
         )
         for index in range(len(self._sources)):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,7 @@ pytest.importorskip("rosbags", reason="needs the extra `bags`")
 
 from fake_model import FakeExplainer, FakePerceiver
 from rclpy.parameter import Parameter
-from rig import Rig, bright
+from rig import Far, Rig, bright
 from std_msgs.msg import String
 
 from emollama_ros.bags.comparing import compare
@@ -133,6 +134,25 @@ class TestRecordAndReplay:
         assert found.is_same and found.windows >= 4 and found.partial == 0, found.lines()
         short = [s for s in done.run.states if s.end_ns - s.start_ns < 2 * SECOND]
         assert {s.label for s in short} == {"happy", "sad"}  # each activation begins with short windows
+
+    def test_two_sources_are_recorded_and_replayed_apart(self, graph, tmp_path):
+        rig = Rig(graph, sources=["left", "right"], hop_s=0.5, window_s=2.0)
+        far = [Far(graph, "left/"), Far(graph, "right/")]
+        rig.node.trigger_configure()
+        recorder = Recorded(graph, tmp_path / "run")
+        rig.node.trigger_activate()
+        recorder.ready("/left/camera/image_raw", "/left/audio", "/right/camera/image_raw", "/right/audio")
+        for _ in range(25):
+            for source, value in enumerate((220, 30)):
+                rig.feed_one(far[source], rig.inputs(source), image=partial(bright, value=value))
+            rig.now += SECOND // 10
+        for one, home in zip(far, ("/left/", "/right/"), strict=True):
+            graph.until(lambda one=one: len(one.perceived) >= 3, "states")
+            recorder.until(f"{home}emotion/state", len(one.states))
+        recorder.end()
+        done, found = replayed(tmp_path / "run")
+        assert found.is_same and found.windows >= 6 and not found.partial, found.lines()
+        assert {s.home: s.label for s in done.run.states} == {"/left/": "happy", "/right/": "sad"}
 
     def test_results_only_holds_nothing_of_what_was_seen_and_heard(self, graph, rig, tmp_path):
         recorder = Recorded(graph, tmp_path / "run", video=False, audio=False)
