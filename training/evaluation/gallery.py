@@ -102,7 +102,7 @@ class Shown:
             found.append("head turned")
         if speech["snr_db"] < 15:
             found.append(f"voice {speech['snr_db']:.0f} dB above noise")
-        if self.intensity < 0.6:
+        if self.intensity < 0.6 and self.truth != "neutral":
             found.append(f"shown weakly ({self.intensity:.2f})")
         return found
 
