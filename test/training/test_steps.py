@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,6 +193,15 @@ def test_two_runs_do_not_work_in_one_folder(kitchen: Kitchen) -> None:
     with kitchen.ledger.alone(), pytest.raises(ConfigError, match="is at work here"):
         kitchen.bake()
     assert kitchen.bake()
+
+
+def test_an_export_that_outlives_its_run_keeps_others_out(kitchen: Kitchen) -> None:
+    """As ``exports.export`` starts it: descriptors are passed on, and with them the lock."""
+    with kitchen.ledger.alone():
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, close_fds=False)
+    with child, pytest.raises(ConfigError, match="an export that it started"):
+        kitchen.bake()
+    assert child.returncode == 0 and kitchen.bake()
 
 
 def test_hashes_are_those_of_the_files(kitchen: Kitchen, tmp_path: Path) -> None:
