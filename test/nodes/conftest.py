@@ -77,14 +77,24 @@ class Graph:
         self.executor.shutdown()
 
 
-@pytest.fixture
-def graph(ros_environment):
+def graphs():
     rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
     rclpy.init(args=[])
     graph = Graph()
     yield graph
     graph.close()
     rclpy.try_shutdown()
+
+
+@pytest.fixture
+def graph(ros_environment):
+    yield from graphs()
+
+
+@pytest.fixture(scope="module")
+def shared_graph(ros_environment):
+    """One graph for all tests of a module."""
+    yield from graphs()
 
 
 @pytest.fixture
@@ -136,6 +146,12 @@ def write_clip(path, seconds=4.0, video=True, audio=True, fps=15):
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4")
+
+
+@pytest.fixture(scope="session")
+def long_clip(tmp_path_factory):
+    """Twice as long, so that what is shown lasts."""
+    return write_clip(tmp_path_factory.mktemp("clips") / "long.mp4", seconds=8.0)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ pytest.importorskip("emollama_ros.action", reason="needs the built messages")
 import rclpy
 from asking_rig import ABORTED, CANCELED, SUCCEEDED, AskedRig, Client, Typist
 from builtin_interfaces.msg import Time
-from conftest import Graph
 from rclpy.parameter import Parameter
 from rig import bright
 from std_srvs.srv import SetBool
@@ -31,13 +30,9 @@ dark = partial(bright, value=40)
 
 
 @pytest.fixture(scope="module")
-def rig(ros_environment):
-    """One node for the module, active and not yet fed."""
-    rclpy.init(args=[])
-    graph = Graph()
-    yield AskedRig(graph, Typist())
-    graph.close()
-    rclpy.try_shutdown()
+def rig(shared_graph):
+    """One node for the module."""
+    return AskedRig(shared_graph, Typist())
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import stat
 from pathlib import Path
 
@@ -13,7 +12,6 @@ pytest.importorskip("rclpy", reason="needs ROS 2")
 pytest.importorskip("emollama_ros.msg", reason="needs the built messages")
 
 from asking_rig import AskedRig, Typist
-from conftest import write_clip
 from rclpy.parameter import Parameter
 from std_msgs.msg import Float32, String
 
@@ -218,7 +216,7 @@ class TestCondition:
         assert seen == [py_trees.common.Status.RUNNING, py_trees.common.Status.SUCCESS]
 
 
-def test_each_behaviour_does_on_a_clip_what_it_says(graph, processes, tmp_path):
+def test_each_behaviour_does_on_a_clip_what_it_says(graph, processes, long_clip, tmp_path):
     """Dark for 4 s, bright for 4 s: the made-up model calls that sad, then happy."""
     typist = Typist()
     typist.free.set()
@@ -236,9 +234,7 @@ def test_each_behaviour_does_on_a_clip_what_it_says(graph, processes, tmp_path):
     rig.node.trigger_configure()
     rig.node.trigger_activate()
     graph.until(lambda: paces, "the first pace")
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    film = write_clip(tmp_path / "film.mp4", seconds=8.0)
-    options = {"path": film, "rate": 2.0, "wait_for_subscribers": 20.0, "settle_s": 0.5}
+    options = {"path": long_clip, "rate": 2.0, "wait_for_subscribers": 20.0, "settle_s": 0.5}
     words = [word for name, value in options.items() for word in ("-p", f"{name}:={value}")]
     processes(ROOT / "scripts" / "media_player_node", "--ros-args", *words)
     graph.until(
