@@ -12,11 +12,10 @@ from time import monotonic
 from emollama_ros.errors import InputError
 from emollama_ros.estimate import EmotionEstimate, Reasoning
 from emollama_ros.labels import WITHOUT_FEELING
+from emollama_ros.language.prompts import QUESTION_LIMIT
 from emollama_ros.language.templates import as_data
 from emollama_ros.preprocess.instructions import instruction_in
 
-#: Longest question, characters.
-QUESTION_LIMIT = 300
 #: How long what was perceived can be asked about, s; then, and when perception stops, it is forgotten.
 REMEMBERED_S = 30.0
 #: Most bytes of soft tokens that are remembered of one source: those of large models are large.

@@ -22,7 +22,8 @@ from std_srvs.srv import SetBool
 
 from emollama_ros.action import AskEmotion
 from emollama_ros.client import EmotionListener
-from emollama_ros.pipeline.questions import MOST_WAITING, QUESTION_LIMIT
+from emollama_ros.language.prompts import QUESTION_LIMIT
+from emollama_ros.pipeline.questions import MOST_WAITING
 
 pytestmark = pytest.mark.ros
 Result = AskEmotion.Result

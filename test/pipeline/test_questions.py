@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from emollama_ros.errors import InputError
 from emollama_ros.estimate import EmotionEstimate, Reasoning
+from emollama_ros.language.prompts import QUESTION_LIMIT
 from emollama_ros.pipeline import Answer, Inquiry, Outcome, Question
 from emollama_ros.pipeline.questions import (
     GRACE_S,
     MOST_WAITING,
-    QUESTION_LIMIT,
     REMEMBERED_BYTES,
     REMEMBERED_S,
     Recent,
