@@ -36,7 +36,7 @@ HEARTBEAT_S = 2.0
 #: Longest wait for a picture; the page then asks again, seconds.
 FRAME_WAIT_S = 10.0
 #: Longest wait for what a button does, seconds.
-ANSWER_S = 5.0
+ANSWER_S = 10.0
 #: A page that takes nothing for so long is gone, ms.
 GONE_MS = 10_000
 #: What may wait in the kernel for a slow page, bytes.

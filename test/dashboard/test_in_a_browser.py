@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]
 PERCEPTION = (str(ROOT / "test" / "nodes" / "fake_model.py"), "--ros-args", "-p", "autostart:=true")
 #: Nothing in these tests takes this long; only a failure does.
-DEADLINE_S = 60
+DEADLINE_S = 120
 TOKEN, OTHER_TOKEN = "a-token-that-nobody-guesses", "another-one-that-nobody-guesses"
 
 
