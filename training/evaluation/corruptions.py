@@ -264,6 +264,27 @@ def evenly(clips: Sequence[RawClip], each: int) -> list[RawClip]:
     return [clip for turn, clip in sorted(turns, key=lambda pair: pair[0]) if turn < each]
 
 
+def told_of(clips: Sequence[RawClip], path: Path) -> list[RawClip]:
+    """Those of the clips that a run has told so far.
+
+    Args:
+        clips: Any.
+        path: What `predict` writes.
+
+    Raises:
+        InputError: It has told none of them, or its file is damaged.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")[1:-1] if path.exists() else []
+    try:
+        names = {json.loads(line)["clip"] for line in lines}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged ({error}); remove it") from error
+    found = [clip for clip in clips if clip.name in names]
+    if not found:
+        raise InputError(f"{path}: none of these clips was told; leave --as-is out to tell them")
+    return found
+
+
 def _some(clips: Sequence[RawClip], limit: int) -> list[RawClip]:
     """As many of each label as can be; which, a hash of their names says.
 

@@ -38,6 +38,9 @@ def corruptions(
     each: Annotated[
         int | None, typer.Option(min=1, help="At most so many clips of every person and label.")
     ] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Report what a stopped run has told, and tell nothing more.")
+    ] = False,
     write: Annotated[
         bool, typer.Option("--write", help="Commit the report and write its table into docs.")
     ] = False,
@@ -52,7 +55,7 @@ def corruptions(
     else:
         _refuse_quick_figures(limit, write)
         where = out or Path("build") / "reports" / "corruptions"
-        report = _run(pack, _predictor(bundle, folds, pack[0].parent), where, seed, limit, each)
+        report = _run(pack, _predictor(bundle, folds, pack[0].parent), where, seed, limit, each, as_is)
     typer.echo(summary(report))
     if write:
         write_report(report, REPORT)
@@ -95,13 +98,15 @@ def _predictor(bundle: Path | None, folds: Path | None, packs: Path) -> _Teller:
 
 
 def _run(
-    packs: list[Path], teller: _Teller, out: Path, seed: int, limit: int | None, each: int | None
+    packs: list[Path], teller: _Teller, out: Path, seed: int, limit: int | None, each: int | None, as_is: bool
 ) -> dict[str, Any]:
     from training.evaluation.corruption_page import write_report
-    from training.evaluation.corruptions import evenly, predict, report_of, thinned
+    from training.evaluation.corruptions import evenly, predict, report_of, thinned, told_of
 
     found = _unpacked(packs)
     clips = thinned(evenly(found, each) if each else found, limit)
+    if as_is:
+        clips = told_of(clips, out / "predictions.jsonl")
     about = {"model": teller.model, "trained_on": teller.trained_on}
     told = predict(clips, teller.predictor, out / "predictions.jsonl", about, seed, talkers=found)
     report = report_of(clips, told, {**about, "seed": seed}, limit, each=each)

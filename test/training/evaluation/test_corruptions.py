@@ -33,6 +33,7 @@ from training.evaluation.corruptions import (  # noqa: E402
     predict,
     report_of,
     thinned,
+    told_of,
 )
 
 ABOUT = {"model": "honest 1", "trained_on": ["other"]}
@@ -295,6 +296,15 @@ def test_babble_of_some_clips_is_that_of_all(tmp_path):
     some = predict(clips[:2], Honest(), tmp_path / "some.jsonl", ABOUT, progress=False, talkers=clips)
     key = "sound/babble/1/audio"
     assert all(np.array_equal(some[c.name][key], whole[c.name][key]) for c in clips[:2])
+
+
+def test_what_a_stopped_run_has_told_can_be_reported(tmp_path):
+    clips, path = clips_of(count=4), tmp_path / "p.jsonl"
+    predict(clips[:2], Honest(), path, ABOUT, progress=False, talkers=clips)
+    path.write_text(path.read_text() + '{"clip": "some/3", "con')  # killed while it wrote
+    assert told_of(clips[::-1], path) == clips[1::-1]
+    with pytest.raises(InputError, match="none of these clips was told"):
+        told_of(clips[2:], path)
 
 
 # --- report ---
