@@ -56,13 +56,13 @@ class FakeTokenizer:
 class FakeModel:
     """Scores that look random but follow from the seed and all tokens before, soft tokens included."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, width: int = 1) -> None:
+        self.seed, self.width = seed, width
         self.tokens: list[int] = []
         self.passes = 0
 
     def embed(self, tokens: Sequence[int]) -> np.ndarray:
-        return np.array(tokens, np.float32)[:, None]
+        return np.repeat(np.array(tokens, np.float32)[:, None], self.width, 1)
 
     def prefill(self, embeds: np.ndarray) -> None:
         assert len(embeds), "a pass needs at least one position"

@@ -24,7 +24,7 @@ from emollama_ros.perception import Perception
 from emollama_ros.reasoning import load_reasoner
 from emollama_ros.uncertainty import Doubt, uncertainty_of
 from training.evaluation.group_people import Store, decoded, perceive, tell
-from training.evaluation.reasoning_truth import read_truth
+from training.evaluation.reasoning_truth import unseen
 from training.mmeverse.decoding import decode_clip
 from training.mmeverse.schema import Media
 
@@ -131,7 +131,7 @@ def collect(
 
     Args:
         folders: What ``python -m training.synthesis`` wrote.
-        first_person: People with lower numbers were trained on.
+        first_person: From this number on nobody was trained on; before it, the split ``train`` was.
         path: The bundle; None for the default one.
         counts: How many mistakes and how many successes.
         kept: What was told so far, JSON Lines; goes on from it.
@@ -143,7 +143,7 @@ def collect(
     explainer, why = load_reasoner(bundle, threads=1)
     if explainer is None:
         raise InputError(f"{bundle.path}: {'; '.join(why)}")
-    records = {folder: read_truth(folder, first_person) for folder in folders}
+    records = {folder: unseen(folder, first_person) for folder in folders}
     heard = [one for one in tell(bundle, records, Store(kept, bundle)) if "both" in one.views]
     if not heard:
         raise InputError(f"{', '.join(map(str, folders))}: no clip with picture and sound could be told")

@@ -23,7 +23,7 @@ from training.evaluation.group_people import (
 )
 from training.evaluation.groups import LEAST_CLIPS, LOTS, Told, measures
 from training.evaluation.metrics import DRAWS
-from training.evaluation.reasoning_truth import read_truth
+from training.evaluation.reasoning_truth import unseen
 from training.mmeverse.sources import source_named
 
 _RAVDESS = "ravdess_16k"
@@ -45,7 +45,7 @@ class Given:
 
     Attributes:
         synthesis: Folders of generated clips.
-        first_person: People with lower numbers were trained on.
+        first_person: From this number on nobody was trained on; before it, the split ``train`` was.
         held_out: Files of held-out predictions.
         predictions: Of RAVDESS, or None.
         ravdess: Its folder.
@@ -95,7 +95,7 @@ def report(bundle: Path | None, given: Given, told: Path, seed: int = 0) -> dict
 
 
 def _sets(bundle: Bundle, given: Given, store: Store, seed: int) -> Iterator[dict[str, Any]]:
-    folders = {folder: read_truth(folder, given.first_person) for folder in given.synthesis}
+    folders = {folder: unseen(folder, given.first_person) for folder in given.synthesis}
     told = of_generated(tell(bundle, folders, store))
     records = [record for some in folders.values() for record in some]
     conflicts = sum(bool(record["conflict"]) for record in records)

@@ -16,7 +16,8 @@ Kept = Annotated[
     Path, typer.Option("--told", help="What was told so far, JSON Lines; both commands go on from it.")
 ]
 FirstPerson = Annotated[
-    int, typer.Option(min=0, help="People with lower numbers were trained on and are left out.")
+    int,
+    typer.Option(min=0, help="From this number on nobody trained; before it, split train is left out."),
 ]
 
 

@@ -147,6 +147,22 @@ def read_truth(folder: Path, first_person: int = 0, clips: int | None = None) ->
     return [kept[i] for i in np.linspace(0, len(kept) - 1, clips).round().astype(int)]
 
 
+def unseen(folder: Path, first_person: int) -> list[dict[str, Any]]:
+    """Read records of generated people whom nothing was trained on: those of the splits that do not train.
+
+    Args:
+        folder: What ``python -m training.synthesis`` wrote, finished or not.
+        first_person: From this number on people never trained, whatever their split.
+
+    Raises:
+        InputError: There are none.
+    """
+    found = [r for r in read_truth(folder) if r["person"] >= first_person or r["split"] != "train"]
+    if not found:
+        raise InputError(f"{folder}: all generated clips are of people who train (split train)")
+    return found
+
+
 def tell_all(
     bundle: Bundle, folder: Path, records: Sequence[Mapping[str, Any]], windows: int = 2, threads: int = 2
 ) -> list[Told]:

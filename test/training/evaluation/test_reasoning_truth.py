@@ -27,6 +27,7 @@ from training.evaluation.reasoning_truth import (  # noqa: E402
     report,
     share,
     tell_all,
+    unseen,
 )
 
 BOTH = Modality.AUDIO | Modality.VIDEO
@@ -127,6 +128,17 @@ def test_nobody_new_is_an_error(tmp_path):
         read_truth(tmp_path, 6)
 
 
+def test_whom_nothing_was_trained_on_is_told_by_split_and_number(tmp_path):
+    (tmp_path / "records").mkdir()
+    for person, split in ((1, "train"), (2, "test"), (30, "train")):
+        record = json.dumps({"person": person, "split": split})
+        (tmp_path / "records" / f"{person:06}.json").write_text(record)
+    assert [r["person"] for r in unseen(tmp_path, 30)] == [2, 30]
+    (tmp_path / "records" / "000002.json").unlink()
+    with pytest.raises(InputError, match="people who train"):
+        unseen(tmp_path, 31)
+
+
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four small clips."""
@@ -156,7 +168,7 @@ def test_generated_people_are_explained_and_judged(people, bundle, monkeypatch):
 
     from emollama_ros.reasoning import Reasoner
 
-    writer = Reasoner(FakeModel(), FakeTokenizer(), prompt())
+    writer = Reasoner(FakeModel(width=576), FakeTokenizer(), prompt())
     monkeypatch.setattr(reasoning_truth, "load_reasoner", lambda *_: (writer, ()))
     records = read_truth(people)
     texts = tell_all(bundle, people, records, windows=2, threads=1)
