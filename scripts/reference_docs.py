@@ -113,7 +113,7 @@ def interfaces() -> list[Interface]:
 
 
 def created(file: Path) -> Iterator[Interface]:
-    """Yield what one module creates. Programs that only look (demo, recorder) have no interface of their own."""
+    """Yield what one module creates; programs that only look have no interface of their own."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     constants = {
         node.targets[0].id: node.value.value
@@ -151,9 +151,7 @@ def text_of(node: ast.expr, constants: dict[str, Any]) -> str:
         return str(constants.get(node.id, ""))
     if isinstance(node, ast.BinOp):
         return text_of(node.right, constants)
-    if isinstance(node, ast.Call) and isinstance(
-        node.func, ast.Attribute
-    ):  # f"{name}/emotion/...".lstrip("/")
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):  # f"{name}/emotion".lstrip("/")
         return text_of(node.func.value, constants)
     if not isinstance(node, ast.JoinedStr):
         return ""
@@ -179,9 +177,10 @@ def interfaces_page() -> str:
     """Return the page of topics, services, actions and the messages on them."""
     found = interfaces()
     parts = [
-        "Names are relative to the namespace of the node, and begin with `NAME/` for a source with a name ([nodes]"
-        "(../nodes.md)); their meaning, QoS and time stand there too. `hri_mirror_node` hears `emotion/state` and publishes"
-        " on names that depend on who is there ([ROS4HRI](../ros4hri.md)). `perception_node` has the services of every lifecycle node.",
+        "Names are relative to the namespace of the node, and begin with `NAME/` for a source with a name;"
+        " their meaning, QoS and time stand in [nodes](../nodes.md). `hri_mirror_node` hears"
+        " `emotion/state` and publishes on names that depend on who is there ([ROS4HRI](../ros4hri.md))."
+        " `perception_node` has the services of every lifecycle node.",
     ]
     for kind, heading in (("topic", "Topics"), ("service", "Services"), ("action", "Actions")):
         rows = [(code(i.name), code(i.type), i.role, code(i.node)) for i in found if i.kind == kind]
@@ -222,8 +221,8 @@ def parameters_page() -> str:
     from emollama_ros.nodes.parameters import TAKES_EFFECT, effects, table_rows
 
     parts = [
-        "`ros2 param describe NODE NAME` says the same. A value that is not legal is refused with the reason, at the"
-        " start and while the node runs.",
+        "`ros2 param describe NODE NAME` says the same. A value that is not legal is refused with the reason,"
+        " at the start and while the node runs.",
     ]
     for node, module, name in PARAMETER_TABLES:
         declared = getattr(importlib.import_module(module), name)
@@ -261,8 +260,8 @@ def _default(node: ast.expr) -> str:
 def commands_page() -> str:
     """Return the page of the three programs."""
     parts = [
-        "Results go to the standard output, everything else to the standard error; what cannot be done is one line"
-        " that begins with `error:`. `make help` lists the targets of the Makefile.",
+        "Results go to the standard output, everything else to the standard error; what cannot be done is one"
+        " line that begins with `error:`. `make help` lists the targets of the Makefile.",
     ]
     for program, module in PROGRAMS:
         parts += [f"## {program}", *program_parts(program, importlib.import_module(module).app)]
@@ -314,8 +313,8 @@ def default_of(parameter: Any) -> str:
 def python_page() -> str:
     """Return the page of what programs may import."""
     parts = [
-        "What stands here keeps its name and meaning within a version; the rest of the package may change. How a behaviour"
-        " uses it: [behaviours](../behaviours.md).",
+        "What stands here keeps its name and meaning within a version; the rest of the package may change."
+        " How a behaviour uses it: [behaviours](../behaviours.md).",
     ]
     for module, names in PUBLIC:
         tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
@@ -405,9 +404,8 @@ def main() -> None:
         is_so = path.is_file() and path.read_text(encoding="utf-8") == made
         if write and not is_so:
             path.write_text(made, encoding="utf-8")
-        print(
-            f"{path.relative_to(ROOT)}: {'as the code' if is_so else 'written' if write else 'is out of date'}"
-        )
+        state = "as the code" if is_so else "written" if write else "out of date"
+        print(f"{path.relative_to(ROOT)}: {state}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 CARD = ROOT / "docs" / "model_card.md"
 REPORTS = ROOT / "training" / "reports"
-DOCUMENTS = (README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 #: Row of a quality table, as (input, start of the data's name) -> the report, and the part of it, it shows.
 QUALITY = {
     ("voice", "Javanese"): ("leave_one_out_javanese_av", "audio"),
