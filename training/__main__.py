@@ -12,13 +12,13 @@ from training.cognition.cli import register as register_cognition
 from training.commands import Commands
 from training.curriculum.cli import register as register_train
 from training.evaluation.cli import register as register_evaluation
-from training.evaluation.corruptions_cli import register as register_corruptions
 from training.evaluation.groups_cli import register as register_groups
 from training.evaluation.streaming_cli import register as register_streaming
 from training.evaluation.uncertainty_cli import register as register_uncertainty
 from training.mmeverse.cli import register as register_records
 from training.mmeverse.instructions.cli import register as register_instructions
 from training.perception.cli import register as register_perception
+from training.perception.corruptions_cli import register as register_corruptions
 from training.released.cli import register as register_released
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, help=__doc__, add_completion=False)

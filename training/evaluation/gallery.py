@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from emollama_ros.bundle import Bundle
 from emollama_ros.engines import EngineOptions
 from emollama_ros.errors import InputError
-from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.perception import Perception
 from emollama_ros.reasoning import load_reasoner
 from emollama_ros.uncertainty import Doubt, uncertainty_of
+from training.evaluation.gallery_clips import SENSES, Found, Shown
 from training.evaluation.group_people import Store, decoded, perceive, tell
 from training.evaluation.reasoning_truth import unseen
 from training.mmeverse.decoding import decode_clip
@@ -36,92 +32,6 @@ _BLOCK = re.compile(
 )
 #: Moments shown of a clip, as shares of its length.
 MOMENTS = (0.1, 0.3, 0.5, 0.7, 0.9)
-_SENSES = {"audio": "voice", "video": "picture"}
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A clip, what was told of it, and the truth.
-
-    Attributes:
-        record: Its truth.
-        views: Scores of ``DEFAULT_LABELS`` by view: ``audio``, ``video``, ``both``.
-        reasoning: Why, in words.
-        frames: uint8 (height, width, 3) each, at ``MOMENTS``.
-        samples: Sound, 16 kHz.
-    """
-
-    record: Mapping[str, Any]
-    views: Mapping[str, Sequence[float]]
-    reasoning: str = ""
-    frames: tuple[NDArray[np.uint8], ...] = ()
-    samples: NDArray[np.float32] | None = None
-
-    @property
-    def truth(self) -> str:
-        """The true label."""
-        return str(self.record["label"])
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the true label has the highest score."""
-        return self.label == self.truth
-
-    @property
-    def label(self) -> str:
-        """The label with the highest score."""
-        return _best(self.views["both"])[0]
-
-    @property
-    def confidence(self) -> float:
-        """Its score."""
-        return _best(self.views["both"])[1]
-
-    @property
-    def intensity(self) -> float:
-        """How strongly it was shown and said, 0 to 1."""
-        return float(self.record["segments"][0]["intensity"])
-
-    def alone(self) -> dict[str, tuple[str, float]]:
-        """What each sense says by itself: label and probability."""
-        return {name: _best(self.views[view]) for view, name in _SENSES.items()}
-
-    def circumstances(self) -> list[str]:
-        """What of the truth makes it hard, in words."""
-        record, segment = self.record, self.record["segments"][0]
-        scene, speech = record["scene"], segment["speech"]
-        found = []
-        if record["conflict"]:
-            found.append(f"face shows {segment['face']}, voice {segment['voice']}")
-        found += [f"{cut['modality']} {cut['kind']} for a while" for cut in record["cutouts"]]
-        if scene["face_height"] < 0.25:
-            found.append(f"face {100 * scene['face_height']:.0f} % of the picture")
-        if scene["exposure"] < 0.7:
-            found.append("dim light")
-        if abs(scene["yaw"]) > 0.25:
-            found.append("head turned")
-        if speech["snr_db"] < 15:
-            found.append(f"voice {speech['snr_db']:.0f} dB above noise")
-        if self.intensity < 0.6 and self.truth != "neutral":
-            found.append(f"shown weakly ({self.intensity:.2f})")
-        return found
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the gallery shows, and what it was chosen from.
-
-    Attributes:
-        model: Name, version and hash of the bundle.
-        mistakes: Most confident ones first, one a person.
-        successes: Weakest expressions first, one a person, neutral ones left out.
-        told: All clips that were told.
-    """
-
-    model: str
-    mistakes: tuple[Shown, ...]
-    successes: tuple[Shown, ...]
-    told: tuple[Shown, ...]
 
 
 def collect(
@@ -181,11 +91,6 @@ def _one_a_person(shown: Sequence[Shown]) -> list[Shown]:
     return list(first.values())
 
 
-def _best(scores: Sequence[float]) -> tuple[str, float]:
-    best = int(np.argmax(scores))
-    return DEFAULT_LABELS[best], float(scores[best])
-
-
 def rows_of(found: Found) -> str:
     """The gallery as a table, and what all mistakes have in common."""
     lines = ["| | true | told | voice alone | picture alone | hard, because | it says |", "|---" * 7 + "|"]
@@ -195,7 +100,7 @@ def rows_of(found: Found) -> str:
             str(number),
             f"**{one.truth}**",
             f"{one.label} {one.confidence:.2f}",
-            *(f"{alone[s][0]} {alone[s][1]:.2f}" for s in _SENSES.values()),
+            *(f"{alone[s][0]} {alone[s][1]:.2f}" for s in SENSES.values()),
             "; ".join(one.circumstances()) or "nothing",
             one.reasoning,
         ]

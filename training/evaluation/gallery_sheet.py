@@ -6,7 +6,7 @@ import base64
 import io
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -15,9 +15,7 @@ from PIL import Image
 
 from emollama_ros.labels import DEFAULT_LABELS
 from emollama_ros.prosody import RATE, pitch_curve
-
-if TYPE_CHECKING:
-    from training.evaluation.gallery import Found, Shown
+from training.evaluation.gallery_clips import Found, Shown
 
 #: Pixels of the sheet, of a card and of what is in it.
 _WIDTH, _MARGIN, _PAD, _GAP = 1180, 20, 16, 14

@@ -85,7 +85,7 @@ def predict_text(model: NgramClassifier, clips: Sequence[Clip]) -> Floats:
 
 
 def encode(clips: Sequence[Clip], buckets: int) -> tuple[csr_matrix, NDArray[np.int64]]:
-    """How often each n-gram is in each sentence (N, buckets), and the labels; without any, bucket 0 counts."""
+    """How often each n-gram is in each sentence (N, buckets), and the labels; of none, bucket 0."""
     bags = [hash_ngrams(clip.text, buckets) for clip in clips]
     bags = [bag if len(bag) else np.zeros(1, np.int64) for bag in bags]
     ends = np.cumsum([0, *map(len, bags)])

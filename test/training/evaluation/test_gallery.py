@@ -12,7 +12,8 @@ pytest.importorskip("av", reason="needs PyAV (make test installs it)")
 from emollama_ros.errors import InputError  # noqa: E402
 from emollama_ros.labels import DEFAULT_LABELS  # noqa: E402
 from training.evaluation import gallery  # noqa: E402
-from training.evaluation.gallery import Found, Shown, chosen, document, draw, rows_of  # noqa: E402
+from training.evaluation.gallery import chosen, document, draw, rows_of  # noqa: E402
+from training.evaluation.gallery_clips import Found, Shown  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch", reason="needs torch (make test installs it)
 from emollama_ros.bundle import Bundle  # noqa: E402
 from emollama_ros.errors import InputError  # noqa: E402
 from emollama_ros.labels import DEFAULT_LABELS  # noqa: E402
-from training.evaluation.adapters import fold_predictor  # noqa: E402
-from training.evaluation.adapters.fold_predictor import FoldPredictor, Folds  # noqa: E402
 from training.networks.perception_net import PerceptionNet  # noqa: E402
+from training.perception import folds  # noqa: E402
+from training.perception.folds import FoldPredictor, Folds  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,6 @@ def test_folds_are_fitted_without_the_person_and_kept(tmp_path, monkeypatch):
 
 
 def test_a_bundle_of_another_fusion_is_refused(bundle, monkeypatch):
-    monkeypatch.setattr(fold_predictor, "_INPUTS", ("audio", "image", "cells", "present"))
+    monkeypatch.setattr(folds, "_INPUTS", ("audio", "image", "cells", "present"))
     with pytest.raises(InputError, match="its fusion does not take"):
         FoldPredictor(Nets(), bundle)

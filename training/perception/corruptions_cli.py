@@ -86,7 +86,7 @@ def _predictor(bundle: Path | None, folds: Path | None, packs: Path) -> _Teller:
         told = BundlePredictor(bundle)
         return _Teller(told, told.model.name, told.trained_on)
     from emollama_ros.bundle import Bundle
-    from training.evaluation.adapters.fold_predictor import FoldPredictor, Folds
+    from training.perception.folds import FoldPredictor, Folds
     from training.perception.recipe import Workshop
 
     loaded = Bundle.load(bundle)
