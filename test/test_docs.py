@@ -263,7 +263,7 @@ def test_speed_in_the_readme_is_what_was_measured() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["graph.svg", "demo.svg"])
+@pytest.mark.parametrize("name", ["graph.svg", "demo.svg", "bundle.svg", "rates.svg"])
 def test_pictures_are_well_formed_and_load_nothing(name: str) -> None:
     file = ROOT / "docs" / "images" / name
     ElementTree.parse(file)
