@@ -53,7 +53,7 @@ RUN = {
     r"ros2 launch emollama_ros greeter.launch.py .*": (
         "launch/test_behaviours_launch.py::test_parameters_are_arguments_and_perception_is_started"
     ),
-    r"emollama bundle assemble": "test_cli.py::test_another_file_is_refused",
+    r"emollama bundle assemble": "test_cli.py::test_it_prints_every_file_made_and_is_then_in_use",
     r"emollama analyze CLIP( --json --transcript .*)?": "test_cli.py::test_one_clip_is_one_json_object",
     r"EMOLLAMA_BUNDLE=BUNDLE emollama analyze CLIP.mp4": "test_site.py::test_the_walk_through_a_bundle",
     r"emollama doctor": "test_cli.py::test_the_whole_examination",
