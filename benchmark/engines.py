@@ -81,18 +81,21 @@ def torch_runs(folder: Path, threads: int) -> dict[str, Callable[[], Any]]:
     try:
         import torch
 
+        from model_export.perception_graphs import FusionGraph
         from training.networks.glimpse import FrameEncoder
         from training.networks.perception_net import PerceptionNet
+        from training.networks.soft_tokens import SoftTokenAdapters
         from training.networks.whisper import WhisperEncoder
     except ImportError:
         return {}
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
+    net = PerceptionNet()
     networks = {
         "vision": FrameEncoder().eval(),
         "audio": WhisperEncoder().eval(),
-        "fusion": PerceptionNet().eval(),
+        "fusion": FusionGraph(net, SoftTokenAdapters(net)).eval(),
     }
     tensors = {
         name: [torch.from_numpy(value) for value in given.values()] for name, given in inputs().items()

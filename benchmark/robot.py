@@ -141,10 +141,10 @@ def largest_error(
     found: Mapping[str, NDArray[np.generic]], expected: Mapping[str, NDArray[np.generic]]
 ) -> float:
     """Largest ||found - expected|| / ||expected|| of all outputs."""
-    errors = [
-        float(np.linalg.norm(found[name] - value) / np.linalg.norm(value)) for name, value in expected.items()
-    ]
-    return significant(max(errors), 3)
+    pairs = [
+        (found[name].astype(float), value.astype(float)) for name, value in expected.items()
+    ]  # masks too
+    return significant(max(float(np.linalg.norm(a - b) / np.linalg.norm(b)) for a, b in pairs), 3)
 
 
 if __name__ == "__main__":

@@ -310,12 +310,10 @@ def test_networks_of_an_engine_are_given_what_its_graphs_take():
     graphs = engines.onnx_runs(folder, 1)
     with torch.enable_grad():  # gives back afterwards what the benchmark switches off for its own process
         networks = engines.torch_runs(folder, torch.get_num_threads())
-        logits, affect, tokens = networks["fusion"]()
+        given = dict(zip(("logits", "affect", "soft_tokens", "soft_mask"), networks["fusion"](), strict=True))
     assert set(graphs) == set(networks) == {"vision", "audio_4s", "audio_padded_to_30s", "fusion"}
     out = graphs["fusion"]()
-    assert [out[n].shape for n in ("logits", "affect", "tokens")] == [
-        tuple(value.shape) for value in (logits, affect, tokens)
-    ]
+    assert {n: value.shape for n, value in out.items()} == {n: tuple(v.shape) for n, v in given.items()}
 
 
 def test_usage_of_a_process_that_works_and_ends():

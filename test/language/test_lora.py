@@ -1,4 +1,4 @@
-"""LoRA is merged while weights are packed: as in torch, the same bytes each time, checked before it is used."""
+"""LoRA is merged while weights are packed: as in torch, the same bytes each time, checked before use."""
 
 from __future__ import annotations
 
