@@ -160,7 +160,7 @@ class Recording:
     def _enter(self, path: Path | WholePart) -> Reader:
         from rosbags.rosbag2 import Reader
 
-        return self._stack.enter_context(Reader(path))  # type: ignore[arg-type]
+        return self._stack.enter_context(Reader(path))
 
     def _summary(self) -> Iterator[Topic]:
         counts: dict[tuple[str, str], int] = {}
