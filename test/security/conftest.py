@@ -30,15 +30,20 @@ def enclaves():
     return load("sros2_enclave", ROOT / "scripts" / "sros2_enclave")
 
 
+@pytest.fixture(scope="session")
+def nodes():
+    """conftest.py of the nodes' tests."""
+    return load("conftest_of_nodes", NODES / "conftest.py")
+
+
 @pytest.fixture(scope="module")
-def graph():
+def graph(nodes):
     """Nodes of this process and one executor, spun only by the test. The domain is that of the whole run."""
     rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
     pytest.importorskip("emollama_ros.msg", reason="needs the built messages")
     from emollama_ros.nodes.transport import with_profile
 
     os.environ.update(with_profile())
-    nodes = load("conftest_of_nodes", NODES / "conftest.py")
     rclpy.init(args=[])
     graph = nodes.Graph()
     yield graph
