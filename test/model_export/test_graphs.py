@@ -7,8 +7,14 @@ torch = pytest.importorskip("torch", reason="needs PyTorch (make test installs i
 pytest.importorskip("onnxscript", reason="exporting needs onnxscript")
 
 from emollama_ros.engines import EngineOptions, load_engine  # noqa: E402
-from model_export.perception_graphs import export_audio, export_fusion, export_text  # noqa: E402
+from model_export.perception_graphs import (  # noqa: E402
+    FusionGraph,
+    export_audio,
+    export_fusion,
+    export_text,
+)
 from training.networks.perception_net import PerceptionNet, PerceptionNetConfig  # noqa: E402
+from training.networks.soft_tokens import SoftTokenAdapters, SoftTokensConfig  # noqa: E402
 from training.networks.whisper import WhisperEncoder  # noqa: E402
 from training.perception.text import NgramClassifier  # noqa: E402
 
@@ -29,7 +35,7 @@ def agree(path, module, *inputs):
     with torch.no_grad():
         expected = module(*inputs)
     for f, e in zip(found.values(), expected if isinstance(expected, tuple) else (expected,), strict=True):
-        assert np.abs(f - e.numpy()).max() < 1e-4
+        assert np.abs(f.astype(float) - e.numpy()).max() < 1e-4
 
 
 def test_audio_takes_any_length(tmp_path):
@@ -42,22 +48,25 @@ def test_audio_takes_any_length(tmp_path):
         agree(path, encoder, torch.randn(1, 80, length))
 
 
-def test_fusion_takes_any_batch_and_masks_to_the_last_bit(tmp_path):
+@pytest.mark.parametrize("speaks", [False, True], ids=["scores", "soft tokens too"])
+def test_fusion_takes_any_batch_and_masks_to_the_last_bit(tmp_path, speaks):
     torch.manual_seed(0)
     net = halved(PerceptionNet(PerceptionNetConfig(hidden=32, width=16, output=16)))
-    path = export_fusion(net, tmp_path / "fusion.onnx")
+    adapters = halved(SoftTokenAdapters(net, SoftTokensConfig(language=24))) if speaks else None
+    path, graph = export_fusion(net, tmp_path / "fusion.onnx", adapters), FusionGraph(net, adapters).eval()
     config = net.config
     for batch in (1, 3):
         audio = torch.randn(batch, config.audio_layers, config.tokens, config.audio)
         image, video = torch.randn(batch, config.vision), torch.randn(batch, config.tokens, config.vision)
-        agree(path, net, audio, image, video, torch.ones(batch, 2))
+        agree(path, graph, audio, image, video, torch.ones(batch, 2))
     engine = load_engine(path, CPU)
     present = np.array([[1, 0]] * batch, np.float32)
     runs = [
-        engine.run({"audio": audio.numpy(), "image": i, "video": v, "present": present})["logits"]
+        engine.run({"audio": audio.numpy(), "image": i, "video": v, "present": present})
         for i, v in ((image.numpy(), video.numpy()), (image.numpy() * 50, video.numpy() - 7))
     ]
-    assert np.array_equal(*runs)
+    assert len(runs[0]) == (4 if speaks else 2)
+    assert all(np.array_equal(runs[0][name], runs[1][name]) for name in runs[0])
 
 
 def test_text_takes_any_number_of_words(tmp_path):
