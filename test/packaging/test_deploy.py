@@ -1,4 +1,4 @@
-"""deploy/: the unit is legal and keeps its promises; the container runs no root and has all that it copies."""
+"""deploy/: the unit is legal and may do little; the container runs no root and has all that it copies."""
 
 from __future__ import annotations
 
