@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -12,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NODES = ROOT / "test" / "nodes"
+#: Runs of tests have domains from 1 to 100.
+DOMAIN = "101"
 # At the end: tests of other folders mean their own ``conftest`` when they import it by name.
 sys.path += [str(NODES)] * (str(NODES) not in sys.path)
 
@@ -38,14 +39,19 @@ def nodes():
 
 @pytest.fixture(scope="module")
 def graph(nodes):
-    """Nodes of this process and one executor, spun only by the test. The domain is that of the whole run."""
+    """Nodes of this process and one executor, spun only by the test.
+
+    In a domain of their own: a node of another test that bears the same name would be taken for ours.
+    """
     rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
     pytest.importorskip("emollama_ros.msg", reason="needs the built messages")
     from emollama_ros.nodes.transport import with_profile
 
-    os.environ.update(with_profile())
-    rclpy.init(args=[])
-    graph = nodes.Graph()
-    yield graph
-    graph.close()
-    rclpy.try_shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**with_profile(), "ROS_DOMAIN_ID": DOMAIN}.items():
+            patch.setenv(name, value)
+        rclpy.init(args=[])
+        graph = nodes.Graph()
+        yield graph
+        graph.close()
+        rclpy.try_shutdown()
