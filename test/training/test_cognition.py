@@ -57,7 +57,7 @@ def scene(number: int, present=(1, 1), label="happy", found=CLAIMS) -> Scene:
         name=f"clip{number}", person=f"synthesis:{number}", label=label, claims=found, transcript="well then",
         audio=random.normal(size=(4, 16, 8)).astype(np.float16),
         image=random.normal(size=6).astype(np.float16), video=random.normal(size=(16, 6)).astype(np.float16),
-        present=np.array(present, np.float32), scores=rows, prosody=np.full(11, np.nan, np.float32),
+        present=np.array(present, np.float32), scores=rows,
     )  # fmt: skip
 
 

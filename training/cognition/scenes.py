@@ -57,7 +57,6 @@ class Scene:
         present: (2,) sound, picture.
         scores: (3, labels) probabilities as the robot publishes them for what `GIVEN` lists, in its order;
             zeros for what is not there.
-        prosody: Fields of ``Prosody`` in their order, NaN where a measure is not known.
     """
 
     name: str
@@ -70,7 +69,6 @@ class Scene:
     video: Halves
     present: NDArray[np.float32]
     scores: NDArray[np.float32]
-    prosody: NDArray[np.float32]
 
     @property
     def has(self) -> Modality:
@@ -151,7 +149,6 @@ class Observer:
             transcript=window.transcript,
             present=np.array([features.audio is not None, features.video is not None], np.float32),
             scores=self._scores(features),
-            prosody=_measures(prosody),
             **halves,
         )
 
@@ -173,11 +170,6 @@ class Observer:
         tempered = logits / np.array([[temperature[name]] for name in GIVEN])
         odds = np.exp(tempered - tempered.max(1, keepdims=True))
         return np.where(np.array(there)[:, None], odds / odds.sum(1, keepdims=True), 0).astype(np.float32)
-
-
-def _measures(prosody: Prosody | None) -> NDArray[np.float32]:
-    values = [None if prosody is None else getattr(prosody, f.name) for f in fields(Prosody)]
-    return np.array([np.nan if value is None else value for value in values], np.float32)
 
 
 def generated_scenes(

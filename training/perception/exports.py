@@ -23,8 +23,9 @@ from typing import Any
 import training
 from emollama_ros.bundle import file_sha256
 from emollama_ros.errors import ConfigError, InputError
+from emollama_ros.language.lora import LORA
 from training.mmeverse.clip_packs import counts
-from training.perception.order import LORA, SENTENCES, SOURCES, Order
+from training.perception.order import SENTENCES, SOURCES, Order
 from training.perception.recipe import device_name
 from training.perception.steps import Ledger
 

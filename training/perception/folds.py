@@ -32,6 +32,7 @@ from emollama_ros.usable import usable_modalities
 from training.evaluation.adapters.bundle import window_of
 from training.mmeverse.decoding import FRAME_HZ, DecodedClip
 from training.networks.perception_net import PerceptionNet
+from training.whole_files import write_whole
 
 if TYPE_CHECKING:
     from training.perception.recipe import Workshop
@@ -84,10 +85,8 @@ class Folds:
         if others.all():
             raise InputError(f"{shop.folder}: {person} is not among the people of this run")
         net = fit(data.take(others), replace(FUSION, seed=shop.seed), device=shop.device)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"part-{path.name}")
-        save_file({name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}, part)
-        part.replace(path)
+        state = {name: t.detach().cpu().contiguous() for name, t in net.state_dict().items()}
+        write_whole(path, lambda part: save_file(state, part))
 
 
 class FoldPredictor:

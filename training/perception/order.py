@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emollama_ros.language.lora import LORA
 from training.perception.recipe import Workshop
 
 #: Sources as distributed that are packed, and those of which people are held out in turn.
@@ -15,8 +16,6 @@ HELD_OUT = ("javanese_av", "emodb")
 CALIBRATION = "javanese_av"
 #: Sentences that the words' view is trained on.
 SENTENCES = "goemotions"
-#: What a language model that was taught differs by, among the weights.
-LORA = "lora.npz"
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ from training.perception.vision import (
     imagenet_front,
     starting_expression,
 )
+from training.whole_files import write_whole
 
 #: Frames a clip gives to the training of what sees; sources of which people are held out give none.
 FACES = {"faces_muxspace": 1, "synthesis": 4}
@@ -99,7 +100,7 @@ class Workshop:
         if not path.exists():
             seen = [c for c in self.clips if len(c.frames) and c.person.split(":")[0] in FACES]
             faces = faces_of(seen, FACES)
-            _write(
+            write_whole(
                 path,
                 lambda part: np.savez(
                     part, **{f.name: np.asarray(getattr(faces, f.name)) for f in fields(faces)}
@@ -129,7 +130,7 @@ class Workshop:
         path = self.folder / "windows.npz"
         if not path.exists():
             found = extract(self.clips, self.senses, lambda source: COPIES.get(source, 0), self.seed)
-            _write(path, found.save)
+            write_whole(path, found.save)
         with np.load(path) as held:
             return Windows(**{f.name: held[f.name] for f in fields(Windows)})
 
@@ -171,7 +172,7 @@ class Workshop:
         """Predict a person's whole clips by a network that never saw that person."""
         path = self.folder / "held_out" / f"{person.replace(':', '-')}-seed{seed}.npz"
         if not path.exists():
-            _write(path, self._predicted_without(person, seed).save)
+            write_whole(path, self._predicted_without(person, seed).save)
         return HeldOut.load(path)
 
     def _predicted_without(self, person: str, seed: int) -> HeldOut:
@@ -221,7 +222,7 @@ class Workshop:
         path = self.folder / f"{name}.safetensors"
         if not path.exists():
             state = {k: v.contiguous().cpu() for k, v in train().state_dict().items()}
-            _write(path, lambda part: save_file(state, part))
+            write_whole(path, lambda part: save_file(state, part))
         module.load_state_dict(load_file(path))
         return module.to(self.device).eval()
 
@@ -259,14 +260,6 @@ def report(scores: dict[str, LabelScores], about: dict[str, Any]) -> str:
     return json.dumps(
         {**about, "settings": settings, "scores": {k: s.to_json() for k, s in scores.items()}}, indent=1
     )
-
-
-def _write(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"part-{path.name}")
-    write(part)
-    part.replace(path)
 
 
 def _save(module: torch.nn.Module, path: Path) -> None:

@@ -23,6 +23,7 @@ from emollama_ros.bundle import MANIFEST, SEAL, Bundle, copy_shipped
 from emollama_ros.cue_head import CUES
 from emollama_ros.errors import ConfigError, InputError
 from emollama_ros.language.assemble import LAYOUT, assemble
+from emollama_ros.language.lora import LORA
 from training.cognition.fit import CognitionConfig
 from training.cognition.recipe import REPORT as TAUGHT
 from training.cognition.recipe import SOFT_TOKENS, Sources, Studio
@@ -37,7 +38,7 @@ from training.packaged_weights import (
 )
 from training.perception import exports, recipe
 from training.perception.left_out import leave_out, predictions_of
-from training.perception.order import CALIBRATION, HELD_OUT, LORA, SENTENCES, SOURCES, Order
+from training.perception.order import CALIBRATION, HELD_OUT, SENTENCES, SOURCES, Order
 from training.perception.recipe import Workshop, device_name
 from training.perception.steps import Ledger, Standing, Step, carry_out, table
 from training.synthesis.__main__ import options_of, parse
