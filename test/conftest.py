@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import gc
 import importlib.util
 import os
 import shutil
@@ -54,6 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("ROS_LOCALHOST_ONLY", None)  # would override the line above
     os.environ.pop("ROS_STATIC_PEERS", None)
     os.environ["ROS_LOG_DIR"] = str(ROOT / "build" / "test-ros-log")
+
+
+def pytest_collection_finish() -> None:
+    """Have the collector of garbage pass over all that was imported: it is a lot, and it stays."""
+    gc.collect()
+    gc.freeze()
 
 
 DOMAIN_LOCK = pytest.StashKey[TextIO]()

@@ -134,8 +134,6 @@ def test_launch_takes_the_node_to_active_also_after_a_crash():
     from emollama_ros.msg import EmotionState
     from emollama_ros.nodes import qos
 
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     fake = ROOT / "test" / "nodes" / "fake_model.py"
     launched = subprocess.Popen(
         [sys.executable, "-c", LAUNCH, str(FILE), str(fake)],
