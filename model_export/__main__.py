@@ -165,14 +165,17 @@ def bundle_recipe(
 def verify_recipe(
     folder: Annotated[Path, typer.Argument(help="Bundle to verify.")],
     against: Annotated[Path, typer.Option(help="Weights it was exported from (python -m training fit).")],
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that holds the sources' folders: compare on their clips, too.")
+    ] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each source.")] = 100,
 ) -> None:
-    """Run made-up inputs through PyTorch and the default bundle's graphs; exit 1 where they disagree."""
-    from model_export.parity import TOLERANCE, compare
+    """Run made-up inputs and clips through PyTorch and the default bundle; exit 1 where they disagree."""
+    from model_export.parity import verify_recipe
 
-    differences = compare(folder, against)
-    for graph, difference in differences.items():
-        typer.echo(f"{graph}: largest relative difference {difference:.1e} (allowed {TOLERANCE:.0e})")
-    if max(differences.values()) > TOLERANCE:
+    lines, failures = verify_recipe(folder, against, root, clips)
+    typer.echo("\n".join([*lines, *(f"beyond the bounds: {failure}" for failure in failures)]))
+    if failures:
         raise typer.Exit(1)
 
 

@@ -23,22 +23,40 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Difference:
-    """Largest difference, as it is, and as a share of the largest output of its tensor."""
+    """How far a tensor is from what it should be; of several tensors, the farthest in each way.
+
+    Attributes:
+        absolute: Largest difference.
+        relative: The same, as a share of the largest output.
+        rms: Root mean square of the difference, as a share of that of the output.
+    """
 
     absolute: float = 0.0
     relative: float = 0.0
+    rms: float = 0.0
 
     def __or__(self, other: Difference) -> Difference:
-        return Difference(max(self.absolute, other.absolute), max(self.relative, other.relative))
+        return Difference(
+            max(self.absolute, other.absolute), max(self.relative, other.relative), max(self.rms, other.rms)
+        )
+
+    def held(self, precision: str) -> float:
+        """What a graph of a precision is held to.
+
+        In eight bits single values may be anything: one channel of Whisper's last block is the difference of
+        very large numbers, and no label notices. Hence their root mean square.
+        """
+        return self.rms if precision == "int8" else self.relative
 
 
 def difference(found: NDArray[np.generic], expected: NDArray[np.generic]) -> Difference:
     """Compare two tensors of one shape; what is no number in either is infinitely far away."""
     a, b = found.astype(np.float64), expected.astype(np.float64)
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return Difference(np.inf, np.inf)
+        return Difference(np.inf, np.inf, np.inf)
     absolute = float(np.abs(a - b).max(initial=0.0))
-    return Difference(absolute, absolute / max(float(np.abs(b).max(initial=0.0)), 1e-9))
+    rms = float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(b)), 1e-9)
+    return Difference(absolute, absolute / max(float(np.abs(b).max(initial=0.0)), 1e-9), rms)
 
 
 def torch_graphs(trained: Trained) -> dict[str, nn.Module]:

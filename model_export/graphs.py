@@ -60,14 +60,14 @@ def export(
     )
     model = program.model_proto
     if half_weights:
-        _store_half(model.graph)
+        store_half(model.graph)
     _strip_traces(model)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
     return path
 
 
-def _store_half(graph: onnx.GraphProto) -> None:
+def store_half(graph: onnx.GraphProto) -> None:
     """Store large float32 weights as float16, each followed by a Cast back."""
     casts = []
     for weight in graph.initializer:

@@ -22,7 +22,7 @@ from emollama_ros.language.assemble import TOKENIZER
 from emollama_ros.language.decoder import Decoder
 from emollama_ros.language.prompts import PromptMaker
 from emollama_ros.language.tokenizer import Tokenizer
-from emollama_ros.manifest import Parity
+from emollama_ros.manifest import Manifest
 from emollama_ros.perception import Perception
 from emollama_ros.preprocess.image import to_model_frame
 from emollama_ros.streams import Window
@@ -140,7 +140,7 @@ def verify(
     engines, not_run = {}, {}
     for kind in ENGINES:
         try:
-            engines[kind] = _compare(bundle, trained, clips, EngineOptions(kind, threads))
+            engines[kind] = compare(bundle, torch_graphs(trained), clips, EngineOptions(kind, threads))
         except EngineError as error:
             not_run[kind] = str(error)
     text = (
@@ -154,7 +154,7 @@ def verify(
         not_run,
         text,
     )
-    return Verification(**{**vars(found), "failures": failures_of(found, bundle.manifest.parity)})
+    return Verification(**{**vars(found), "failures": failures_of(found, bundle.manifest)})
 
 
 class _Pair:
@@ -173,8 +173,18 @@ class _Pair:
         return dict(zip(self.outputs, expected, strict=True))
 
 
-def _compare(bundle: Bundle, trained: Trained, clips: Sequence[Clip], options: EngineOptions) -> EngineParity:
-    modules, pairs = torch_graphs(trained), dict[str, _Pair]()
+def compare(
+    bundle: Bundle, modules: Mapping[str, torch.nn.Module], clips: Sequence[Clip], options: EngineOptions
+) -> EngineParity:
+    """Compare an engine with torch on clips.
+
+    Args:
+        bundle: Its graphs are run.
+        modules: The torch side of them; a graph without one is run on both sides.
+        clips: To compare on.
+        options: Which engine.
+    """
+    pairs = dict[str, _Pair]()
 
     def load(bundle: Bundle, name: str, options: EngineOptions) -> Engine:
         engine = load_graph(bundle, name, options)
@@ -288,21 +298,11 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 # --- what is beyond the bounds, and the report ------------------------------------------------------------
 
 
-def failures_of(found: Verification, bounds: Parity) -> tuple[str, ...]:
+def failures_of(found: Verification, manifest: Manifest) -> tuple[str, ...]:
     """What is beyond the manifest's bounds, each in a sentence."""
-    failed: list[str] = []
+    failed, bounds = list[str](), manifest.parity
     for kind, engine in found.engines.items():
-        for name, worst in engine.graphs.items():
-            most = bounds.graphs[name].tolerance if name in bounds.graphs else 1e-4
-            if not worst.relative <= most:
-                failed.append(f"{kind}: {name} differs by {worst.relative:.1e}, allowed {most:.0e}")
-        if engine.label_agreement < bounds.label_agreement:
-            failed.append(
-                f"{kind}: {engine.label_agreement:.1%} of the labels agree, wanted "
-                f"{bounds.label_agreement:.0%}"
-            )
-        if not engine.valence <= bounds.valence:
-            failed.append(f"{kind}: valence differs by {engine.valence:.3f}, allowed {bounds.valence}")
+        failed += broken_bounds(kind, engine, manifest)
     text = found.text
     if text and text.token_agreement < bounds.token_agreement:
         failed.append(
@@ -314,6 +314,23 @@ def failures_of(found: Verification, bounds: Parity) -> tuple[str, ...]:
             f"allowed {bounds.log_likelihood}"
         )
     return tuple(failed)
+
+
+def broken_bounds(kind: str, engine: EngineParity, manifest: Manifest) -> list[str]:
+    """Where an engine is beyond the manifest's bounds, each in a sentence."""
+    failed, bounds = list[str](), manifest.parity
+    for name, worst in engine.graphs.items():
+        most = bounds.graphs[name].tolerance if name in bounds.graphs else 1e-4
+        differs = worst.held(manifest.graphs[name].precision)
+        if not differs <= most:
+            failed.append(f"{kind}: {name} differs by {differs:.1e}, allowed {most:.0e}")
+    if engine.label_agreement < bounds.label_agreement:
+        failed.append(
+            f"{kind}: {engine.label_agreement:.1%} of the labels agree, wanted {bounds.label_agreement:.0%}"
+        )
+    if not engine.valence <= bounds.valence:
+        failed.append(f"{kind}: valence differs by {engine.valence:.3f}, allowed {bounds.valence}")
+    return failed
 
 
 def write_report(found: Verification, folder: Path) -> tuple[Path, Path]:
@@ -332,12 +349,14 @@ def markdown(found: Verification) -> str:
         "",
         f"{len(found.clips)} clips through torch in single precision and through the bundle.",
         "",
-        "| engine | graph | largest difference | as a share of the largest output |",
-        "|---|---|---|---|",
+        "| engine | graph | largest difference | as a share of the largest output | root mean square |",
+        "|---|---|---|---|---|",
     ]
     for kind, engine in found.engines.items():
         for name, worst in engine.graphs.items():
-            lines.append(f"| {kind} | {name} | {worst.absolute:.1e} | {worst.relative:.1e} |")
+            lines.append(
+                f"| {kind} | {name} | {worst.absolute:.1e} | {worst.relative:.1e} | {worst.rms:.1e} |"
+            )
     lines += [
         "",
         "| engine | device | labels agree | score | valence | arousal |",

@@ -27,6 +27,8 @@ from model_export.encoder_graphs import (  # noqa: E402
 )
 from model_export.language_model import TransformersSource, shape_of  # noqa: E402
 from model_export.llama_standard import StandardFormat, write_standard  # noqa: E402
+from model_export.perception_graphs import export_audio  # noqa: E402
+from model_export.quantise import sample_sound, to_int8  # noqa: E402
 from training.networks.backbones import EvaBackbone  # noqa: E402
 from training.networks.conv_attention import ConvAttentionConfig  # noqa: E402
 from training.networks.emotion_llama import EmotionLlama, EmotionLlamaConfig  # noqa: E402
@@ -79,6 +81,15 @@ def test_sound_of_any_length(tmp_path, built):
     encoder = WhisperEncoder(width=64, heads=2, layers=2, mels=80).eval()
     path = export_spectral(encoder, 80, tmp_path / "audio.onnx", free_time=True)
     assert built(path)["profile"]["mel"] == ((1, 80, 40), (1, 80, 400), (2, 80, 3000))
+
+
+def test_sound_in_eight_bits(tmp_path, built):
+    """The graph that CPUs run: a strongly typed network takes its QuantizeLinear and DequantizeLinear."""
+    torch.manual_seed(0)
+    encoder = WhisperEncoder(width=64, heads=2, layers=2, mels=80).eval()
+    path = to_int8(export_audio(encoder, tmp_path / "audio.onnx", half=False), sample_sound()[:2])
+    assert b"QuantizeLinear" in path.read_bytes()
+    assert built(path)["profile"]["mel"][2] == (1, 80, 3000)
 
 
 def test_soft_tokens(tmp_path, built):

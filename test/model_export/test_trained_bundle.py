@@ -123,13 +123,30 @@ def test_verification_passes_and_fails_when_one_weight_is_another(
     assert any("fusion differs" in failure for failure in broken.failures)
     assert any("valence differs" in failure for failure in broken.failures)
     assert "Beyond the manifest's bounds:" in markdown(broken)
-    strict = failures_of(found, replace(Parity(), label_agreement=1.1))
+    strict = failures_of(found, replace(bundle.manifest, parity=replace(Parity(), label_agreement=1.1)))
     assert strict == ("cpu: 100.0% of the labels agree, wanted 110%",)
 
 
 def test_the_same_weights_give_the_same_bytes(trained: Trained, bundle: Bundle, tmp_path: Path) -> None:
     again = export_network(trained.net, 8, 16, tmp_path / "fusion.onnx", half=False)
     assert again.read_bytes() == bundle.file("fusion.onnx").read_bytes()
+
+
+def test_sound_in_eight_bits_is_held_to_its_root_mean_square(trained: Trained, tmp_path: Path) -> None:
+    bundle = write_trained_bundle(trained, tmp_path / "bundle", Choices(precision="int8", language=None))
+    assert {n: g.precision for n, g in bundle.manifest.graphs.items()} == {
+        "vision": "float32",
+        "audio": "int8",
+        "fusion": "float32",
+    }
+    given = [Clip("a", window(seed=1)), Clip("b", window(frames=0, seed=2))]
+    found = verify(bundle.path, trained, given, threads=1)
+    sound = found.engines["cpu"].graphs["audio"]
+    assert found.failures == () and 1e-3 < sound.rms < 0.1
+    bounds = replace(bundle.manifest.parity.graphs["audio"], tolerance=1e-3)
+    strict = replace(bundle.manifest.parity, graphs={**bundle.manifest.parity.graphs, "audio": bounds})
+    (failure,) = failures_of(found, replace(bundle.manifest, parity=strict))
+    assert failure == f"cpu: audio differs by {sound.rms:.1e}, allowed 1e-03"
 
 
 def test_a_folder_of_something_else_is_not_emptied(trained: Trained, tmp_path: Path) -> None:
