@@ -385,7 +385,8 @@ def verify(order: Order) -> Step:
     """What the exported graphs differ from torch by."""
 
     def make() -> None:
-        found = exports.export("verify-recipe", order.work / "bundle", "--against", order.shipped)
+        given = ("--root", order.root, "--against", order.shipped)
+        found = exports.export("verify-recipe", order.work / "bundle", *given)
         (order.work / "verified.txt").write_text(found, encoding="utf-8")
 
     return Step(
