@@ -19,11 +19,18 @@ TOKEN, OTHER_TOKEN = "a-token-that-nobody-guesses", "another-one-that-nobody-gue
 
 
 def until(browser: Any, condition: Callable[[], Any], what: str) -> Any:
-    from selenium.common.exceptions import TimeoutException
+    from selenium.common.exceptions import (
+        JavascriptException,
+        StaleElementReferenceException,
+        TimeoutException,
+    )
     from selenium.webdriver.support.ui import WebDriverWait
 
+    # A page that is replaced by another while it is looked at is looked at again.
+    replaced = (StaleElementReferenceException, JavascriptException)
     try:
-        return WebDriverWait(browser, DEADLINE_S, 0.1).until(lambda _: condition())
+        wait = WebDriverWait(browser, DEADLINE_S, 0.1, ignored_exceptions=replaced)
+        return wait.until(lambda _: condition())
     except TimeoutException:
         shown = browser.find_element("tag name", "body").text
         raise AssertionError(f"waited {DEADLINE_S} s for: {what}; the page says:\n{shown}") from None
