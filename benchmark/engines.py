@@ -58,20 +58,18 @@ def as_exported(bundle: Bundle, folder: Path) -> Path:
         shutil.copyfile(bundle.file(bundle.graph(name).file), folder / f"{name}.onnx")
     whisper = None if bundle.graph("audio").precision == "int8" else _whisper()
     if whisper is not None:
-        from model_export.perception_graphs import export_audio
-        from model_export.quantise import sample_sound, to_int8
+        from model_export.perception_graphs import export_audio_int8
 
-        to_int8(export_audio(whisper, folder / "audio.onnx", half=False), sample_sound())
+        export_audio_int8(whisper, folder / "audio.onnx")
     return folder
 
 
 def _whisper() -> Any:
     """The sound encoder of the bundle in torch; None where torch or its package is not installed."""
     try:
-        from training.networks.whisper import load_ctranslate2
-        from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
+        from training.networks.whisper import packaged_whisper
 
-        return load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN)))
+        return packaged_whisper()
     except (ImportError, BundleError):
         return None
 

@@ -27,8 +27,7 @@ from emollama_ros.language.assemble import LAYOUT, Layout, read_layout
 from emollama_ros.language.lora import LORA
 from emollama_ros.manifest import Generation, Parity, Prompt, parse_calibration
 from model_export.manifest import declare, render
-from model_export.perception_graphs import export_audio, export_fusion, export_text, export_vision
-from model_export.quantise import sample_sound, to_int8
+from model_export.perception_graphs import export_audio_int8, export_fusion, export_text, export_vision
 from training.cognition.fit import TEMPLATE
 from training.cognition.recipe import SOFT_TOKENS
 from training.cognition.texts import MAX_TOKENS, QUESTIONS
@@ -36,8 +35,8 @@ from training.mmeverse.decoding import FRAME_HZ, RATE
 from training.networks.glimpse import FrameEncoder
 from training.networks.perception_net import PerceptionNet
 from training.networks.soft_tokens import SoftTokenAdapters
-from training.networks.whisper import load_ctranslate2
-from training.packaged_weights import FACE_API_EXPRESSION, WHISPER_TINY_EN, locate, read_ctranslate2
+from training.networks.whisper import packaged_whisper
+from training.packaged_weights import FACE_API_EXPRESSION, WHISPER_TINY_EN
 from training.perception.features import TOKENS
 from training.perception.text import NgramClassifier
 
@@ -85,8 +84,7 @@ class Weights:
     def export(self, out: Path) -> None:
         """Write the graphs of the fast path into ``out``."""
         export_vision(load_encoder(self.folder / "vision.safetensors"), out / "vision.onnx")
-        whisper = load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN)))
-        to_int8(export_audio(whisper, out / "audio.onnx", half=False), sample_sound())
+        export_audio_int8(packaged_whisper(), out / "audio.onnx")
         net, adapters = self.fusion()
         export_fusion(net, out / "fusion.onnx", adapters)
         export_text(load_text(self.folder / "text.safetensors"), out / "text.onnx")

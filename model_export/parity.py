@@ -20,8 +20,7 @@ from model_export.verification import Clip, broken_bounds, compare
 from training.evaluation.adapters.bundle import window_of
 from training.mmeverse.clips import read_clips
 from training.mmeverse.decoding import decode_clip
-from training.networks.whisper import load_ctranslate2
-from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
+from training.networks.whisper import packaged_whisper
 
 #: Sources that are compared on, each on its own, where they are there; the last was never trained on.
 SOURCES = ("emodb", "javanese_av", "ravdess_16k")
@@ -65,7 +64,7 @@ def modules_of(weights: Path) -> dict[str, nn.Module]:
     """The torch side of the graphs of the fast path."""
     return {
         "vision": load_encoder(weights / "vision.safetensors"),
-        "audio": load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN))),
+        "audio": packaged_whisper(),
         "fusion": FusionGraph(*Weights(weights).fusion()).eval(),
         "text": load_text(weights / "text.safetensors"),
     }

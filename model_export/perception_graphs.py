@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model_export.graphs import export
+from model_export.quantise import sample_sound, to_int8
 from training.networks.glimpse import FrameEncoder
 from training.networks.perception_net import PerceptionNet
 from training.networks.soft_tokens import SoftTokenAdapters
@@ -36,6 +37,11 @@ def export_audio(encoder: WhisperEncoder, path: Path, *, half: bool = True) -> P
     """Write ``mel`` (1, 80, T) -> ``layers`` (1, L, ceil(T / 2), D)."""
     mel = torch.zeros(1, encoder.conv1.in_channels, 400)
     return export(encoder.eval(), [mel], path, ["mel"], ["layers"], {"mel": {2: "time"}}, half_weights=half)
+
+
+def export_audio_int8(encoder: WhisperEncoder, path: Path) -> Path:
+    """Write the same graph in eight bits, calibrated on the packaged sample's sound; see `to_int8`."""
+    return to_int8(export_audio(encoder, path, half=False), sample_sound())
 
 
 class FusionGraph(nn.Module):

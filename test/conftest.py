@@ -66,6 +66,14 @@ def pytest_collection_finish() -> None:
 DOMAIN_LOCK = pytest.StashKey[TextIO]()
 
 
+@pytest.fixture(scope="session")
+def ros_environment() -> None:
+    """Use the transport that the package ships. The domain is that of the whole run."""
+    from emollama_ros.nodes.transport import with_profile
+
+    os.environ.update(with_profile())
+
+
 @cache
 def ros_problem() -> str | None:
     """Return why tests with ROS 2 cannot run here, or None."""

@@ -52,16 +52,8 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.write_line(f"written: {write(found, Path(folder))}")
 
 
-@pytest.fixture(scope="session")
-def quiet_ros():
-    """Use the transport that the package ships. The domain is that of the whole run."""
-    from emollama_ros.nodes.transport import with_profile
-
-    os.environ.update(with_profile())
-
-
 @pytest.fixture
-def graph(quiet_ros):
+def graph(ros_environment):
     """Nodes of this process and one executor, spun only by the test."""
     rclpy = pytest.importorskip("rclpy", reason="needs ROS 2")
     spec = importlib.util.spec_from_file_location("conftest_of_nodes", NODES / "conftest.py")

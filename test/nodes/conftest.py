@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +20,8 @@ DEADLINE_S = 20.0
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ros_environment():
-    """Keep to the transport that the package ships. The domain is that of the whole run."""
-    from emollama_ros.nodes.transport import with_profile
-
-    os.environ.update(with_profile())
+def always(ros_environment):
+    """Every test of this folder uses the shipped transport."""
 
 
 class Graph:

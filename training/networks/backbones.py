@@ -14,8 +14,8 @@ from emollama_ros.errors import BundleError, ConfigError
 from emollama_ros.preprocess.audio import SAMPLE_RATE, log_mel
 from training.networks.efficientnet import FEATURES, PIXEL_MEAN, PIXEL_SCALE, EfficientNetLite0, load_imagenet
 from training.networks.eva_vit import EvaViT, config_of, without_last
-from training.networks.whisper import WhisperEncoder, load_ctranslate2
-from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2, read_efficientnet
+from training.networks.whisper import WhisperEncoder, packaged_whisper
+from training.packaged_weights import read_efficientnet
 from training.presets import AudioPreset, VisionPreset
 
 #: (mean, deviation) of the channels, of pixels between 0 and 1.
@@ -182,7 +182,7 @@ def audio_backbone(preset: AudioPreset) -> nn.Module:
         ConfigError: The transformers library does not know it.
     """
     if preset.backbone == "whisper-tiny.en":
-        return _frozen(WhisperBackbone(load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN)))))
+        return _frozen(WhisperBackbone(packaged_whisper()))
     name = preset.backbone[3:]
     return _frozen(
         TransformersAudio(_pretrained("AutoModel", name), _pretrained("AutoFeatureExtractor", name))

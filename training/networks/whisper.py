@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
+
 
 class EncoderBlock(nn.Module):
     """Pre-norm self-attention and MLP."""
@@ -67,6 +69,15 @@ class WhisperEncoder(nn.Module):
             outputs.append(x)
         outputs[-1] = self.norm(outputs[-1])
         return torch.stack(outputs, dim=1)
+
+
+def packaged_whisper() -> WhisperEncoder:
+    """Whisper tiny.en's encoder from its package.
+
+    Raises:
+        BundleError: The package is not installed.
+    """
+    return load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN)))
 
 
 def load_ctranslate2(variables: Mapping[str, np.ndarray]) -> WhisperEncoder:

@@ -35,9 +35,8 @@ from training.mmeverse.clip_packs import RawClip, unpack
 from training.mmeverse.clips import Clip
 from training.networks.face_expression import FaceExpressionNet, load_face_api
 from training.networks.glimpse import FrameEncoder, GlimpseHead
-from training.networks.whisper import load_ctranslate2
+from training.networks.whisper import packaged_whisper
 from training.nothing import generate
-from training.packaged_weights import WHISPER_TINY_EN, locate, read_ctranslate2
 from training.perception.features import FeatureSet, Senses, Windows, extract, features
 from training.perception.fit import FitConfig, fit, predict
 from training.perception.frozen import frozen
@@ -137,7 +136,7 @@ class Workshop:
     @cached_property
     def senses(self) -> Senses:
         """The encoders that stay as they are from here on."""
-        whisper = load_ctranslate2(read_ctranslate2(locate(WHISPER_TINY_EN)))
+        whisper = packaged_whisper()
         front = frozen(imagenet_front(), torch.zeros(2, 3, 224, 224), self.device)
         return Senses(whisper.to(self.device), front, self.glimpse, self.device)
 
